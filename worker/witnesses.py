@@ -1,7 +1,10 @@
 """Witnesses are asked to cosign the log (C2SP tlog-witness v1.0.0), all at once, and what they say is checked."""
 
 import logging
-from typing import Final, Self
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Final, NamedTuple, Self, cast
 
 import httpx
 import trio
@@ -25,9 +28,12 @@ from varde_contract.transparency.proof import AddCheckpoint
 
 PATIENCE: Final = 20.0
 """Seconds, for one witness."""
-CONFLICT: Final = 409
+CONFLICT: Final = HTTPStatus.CONFLICT
 """The witness has cosigned another size than we said. With the content type `text/x.tlog.size` its answer is that
 size."""
+
+_PLAIN: Final = {"Accept-Encoding": "identity"}
+"""What is compressed has no bound before it is read. An answer that is compressed all the same parses as nothing."""
 
 _log: Final = logging.getLogger("varde.worker")
 
@@ -72,8 +78,8 @@ class Witnesses:
             # for ever.
             with trio.fail_after(PATIENCE):
                 answer = await self._post(witness.url, head, note)
-                if answer.status_code == CONFLICT and answer.headers.get("content-type") == "text/x.tlog.size":
-                    self._cosigned[witness.url] = parse_number(answer.text.removesuffix("\n"))
+                if answer.status == CONFLICT and answer.media_type == "text/x.tlog.size":
+                    self._cosigned[witness.url] = parse_number(answer.content.decode().removesuffix("\n"))
                     answer = await self._post(witness.url, head, note)
             found = _lines_of(answer)
         except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError, UnicodeDecodeError, PeerFault) as fault:
@@ -82,7 +88,7 @@ class Witnesses:
         self._cosigned[witness.url] = head.size
         lines += self._verified(note, found, witness.url)
 
-    async def _post(self, url: str, head: SignedHead, note: Note) -> httpx.Response:
+    async def _post(self, url: str, head: SignedHead, note: Note) -> "_Answer":
         # 0 after a start, with an empty proof: a witness that knows the log answers with its size, and is asked once
         # more.
         old = self._cosigned.get(url, 0)
@@ -90,7 +96,14 @@ class Witnesses:
         if proof is None:
             raise PeerFault("it has seen a larger log than this one")
         body = AddCheckpoint(old, proof, note).encode()
-        return await self._client.post(f"{url.rstrip('/')}/add-checkpoint", content=body)
+        asked = self._client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=body, headers=_PLAIN)
+        async with asked as response, aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as chunks:
+            content = bytearray()
+            async for chunk in chunks:
+                content += chunk
+                if len(content) > NOTE_BYTES:
+                    raise PeerFault("its answer is longer than a note may be")
+            return _Answer(response.status_code, response.headers.get("content-type", ""), bytes(content))
 
     def _verified(self, note: Note, found: tuple[NoteSignature, ...], url: str) -> list[NoteSignature]:
         """Return the lines of those keys of the policy that are at this URL; others are passed over."""
@@ -106,7 +119,13 @@ class Witnesses:
         return lines
 
 
-def _lines_of(answer: httpx.Response) -> tuple[NoteSignature, ...]:
-    if not answer.is_success or len(answer.content) > NOTE_BYTES:
-        raise PeerFault(f"it answered {answer.status_code}")
+class _Answer(NamedTuple):
+    status: int
+    media_type: str
+    content: bytes
+
+
+def _lines_of(answer: _Answer) -> tuple[NoteSignature, ...]:
+    if answer.status != HTTPStatus.OK:
+        raise PeerFault(f"it answered {answer.status}")
     return parse_signatures(answer.content.decode())

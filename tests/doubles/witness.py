@@ -1,5 +1,7 @@
 """A witness over httpx's mock transport: it keeps to the protocol, or breaks it in one way."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import trio
 
@@ -40,6 +42,8 @@ class WitnessDouble:
                 return httpx.Response(403)
             case "babbles":
                 return httpx.Response(200, content=b"\xff")
+            case "floods":
+                return httpx.Response(200, content=_without_end())
             case "ahead":
                 return httpx.Response(409, content=b"99\n", headers={"Content-Type": "text/x.tlog.size"})
             case "lies":
@@ -57,3 +61,9 @@ class WitnessDouble:
 
     def _cosign(self, checkpoint: Checkpoint) -> httpx.Response:
         return httpx.Response(200, content=self.signer.sign(checkpoint, NOW).line().encode())
+
+
+async def _without_end() -> AsyncIterator[bytes]:
+    while True:
+        await trio.lowlevel.checkpoint()
+        yield bytes(1 << 20)

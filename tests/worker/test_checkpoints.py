@@ -184,7 +184,7 @@ async def test_witnesses_cosign(tmp_path: Path, autojump_clock: MockClock) -> No
     assert doubles["one.example"].paths == {"/w/add-checkpoint"}
 
 
-@pytest.mark.parametrize("fault", ["down", "refuses", "lies", "stranger", "babbles", "ahead", "slow"])
+@pytest.mark.parametrize("fault", ["down", "refuses", "lies", "stranger", "babbles", "floods", "ahead", "slow"])
 async def test_a_witness_that_does_not_cosign_is_missed(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
