@@ -41,6 +41,8 @@ class Fault(NamedTuple):
     """People may lose their connections."""
     refuse: Callable[[Machines], str] = lambda _: ""
     """Why it cannot be had here."""
+    may_disorder: bool = False
+    """The server loses messages that it had acked: what is sent again may come behind what was written later."""
     cluster: bool = False
     """It is one of a cluster of Postgres, after which the log of the new primary is looked at."""
 
@@ -330,7 +332,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "api-clock-forward": Fault(_step_clocks(_only("api"), HOUR)),
     "api-clock-back": Fault(_step_clocks(_only("api"), -HOUR)),
     "all-clocks-forward": Fault(_step_clocks(_all_servers, HOUR)),
-    "backup-restored": Fault(_restore_backup),
+    "backup-restored": Fault(_restore_backup, may_disorder=True),
     # In a cluster. The last two wait for the lease of the primary to end, after 20 s.
     "primary-switched-over": Fault(
         _change_primary(lambda cluster, old: old.switch_over(cluster.other(old).name), None), cluster=True

@@ -113,7 +113,7 @@ async def run_chaos(
     }
     await trio.Path(output).write_bytes(to_json(results, total, facts))
     say(_describe("", total))
-    return total.clean and not too_large and all(result.acked for result in results.values())
+    return not too_large and all(result.clean and result.acked for result in results.values())
 
 
 @dataclass(slots=True)
@@ -162,7 +162,9 @@ class _Run:
             while people.account.missing(label):  # noqa: ASYNC110 - four people, and a look is cheap
                 await trio.sleep(0.05)
         log = None if chaos.cluster is None else await trio.to_thread.run_sync(_read_log, chaos.cluster)
-        return people.account.close(label, (began, ended), self.seed, cuts=FAULTS[name].cuts, log=log)
+        result = people.account.close(label, (began, ended), self.seed, cuts=FAULTS[name].cuts, log=log)
+        result.may_disorder = FAULTS[name].may_disorder
+        return result
 
 
 def _read_log(cluster: PatroniCluster) -> Log:
