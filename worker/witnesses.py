@@ -1,10 +1,8 @@
 """Witnesses are asked to cosign the log (C2SP tlog-witness v1.0.0), all at once, and what they say is checked."""
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from http import HTTPStatus
-from typing import Final, NamedTuple, Self, cast
+from typing import Final, NamedTuple, Self
 
 import httpx
 import trio
@@ -33,7 +31,7 @@ CONFLICT: Final = HTTPStatus.CONFLICT
 size."""
 
 _PLAIN: Final = {"Accept-Encoding": "identity"}
-"""What is compressed has no bound before it is read. An answer that is compressed all the same parses as nothing."""
+"""What is compressed has no bound before it is read."""
 
 _log: Final = logging.getLogger("varde.worker")
 
@@ -97,12 +95,18 @@ class Witnesses:
             raise PeerFault("it has seen a larger log than this one")
         body = AddCheckpoint(old, proof, note).encode()
         asked = self._client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=body, headers=_PLAIN)
-        async with asked as response, aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as chunks:
+        async with asked as response:
+            if response.headers.get("content-encoding", _PLAIN["Accept-Encoding"]) != _PLAIN["Accept-Encoding"]:
+                raise PeerFault("its answer is compressed, unasked")
             content = bytearray()
-            async for chunk in chunks:
-                content += chunk
-                if len(content) > NOTE_BYTES:
-                    raise PeerFault("its answer is longer than a note may be")
+            with trio.CancelScope() as scope:
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > NOTE_BYTES:
+                        # Leaving the loop would leave httpx's generators to the garbage collector; this ends them.
+                        scope.cancel()
+            if scope.cancelled_caught:
+                raise PeerFault("its answer is longer than a note may be")
             return _Answer(response.status_code, response.headers.get("content-type", ""), bytes(content))
 
     def _verified(self, note: Note, found: tuple[NoteSignature, ...], url: str) -> list[NoteSignature]:
