@@ -3,7 +3,6 @@
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.debian_postgres import GROUP, PASSWORD, DebianPostgres
 from tests.house.tree import ROOT
 from tests.ids import id_of
 from tests.postgres import run_sql
+from tests.postgres_server import _wait
 from tests.system import require
 from varde_contract.exception_groups import first_cause
 from varde_contract.ids import ConversationId
@@ -61,11 +61,8 @@ def open_pooler(folder: Path, postgres: DebianPostgres, database: str, **changes
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen((program, folder / "pgbouncer.ini"), stdout=log, stderr=log, **user)  # type: ignore[call-overload]
     try:
-        end = time.monotonic() + PATIENCE
-        while b"process up" not in (folder / "log").read_bytes():
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, (folder / "log").read_text()
-            time.sleep(0.02)  # between two looks at another process
+        _wait(lambda: process.poll() is not None or b"process up" in (folder / "log").read_bytes())
+        assert process.poll() is None, (folder / "log").read_text()
         yield f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/{database}"
     finally:
         process.terminate()

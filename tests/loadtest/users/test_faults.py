@@ -96,7 +96,6 @@ def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: s
 
 def test_nobody_listens() -> None:
     """A refused connection is booked as that."""
-
     with open_scripted(reset) as server:
         crowd = server.crowd(alice_phone)
     with open_users(crowd) as running:
