@@ -33,7 +33,7 @@ def reset(peer: Peer) -> None:
 
 
 def asked_and_reset(peer: Peer) -> None:
-    """The same once the request has come: or it is its sending that is told of the reset, and what reads sees an end."""
+    """The same once the request has come: either its sending is told of the reset, or what reads sees an end."""
     peer.read_request()
     reset(peer)
 
