@@ -353,10 +353,20 @@ def test_frames_encoded_beforehand_walk_the_same_table() -> None:
 
 @pytest.mark.parametrize("state", [State.HANDSHAKE, State.CLOSED])
 def test_nothing_is_sealed_without_keys_or_after_the_end(state: State) -> None:
-    """Sealing outside of a running session is our bug."""
+    """Sealing and unsealing outside of a running session is our bug."""
     for session in open_pair().reach(state):
         with pytest.raises(LocalMisuse):
             session.seal(b"\x90")
+        with pytest.raises(LocalMisuse):
+            session.unseal(b"\x90")
+
+
+def test_what_is_only_counted_is_not_decoded() -> None:
+    """Whoever unseals a message gets its packed plaintext, and hears of one that was tampered with."""
+    pair = open_pair().reach(State.LIVE)
+    assert pair.client.unseal(pair.server.seal(b"not a frame")) == b"not a frame"
+    with pytest.raises(PeerFault):
+        pair.client.unseal(bytes(64))
 
 
 def test_a_closed_session_takes_nothing() -> None:

@@ -1,5 +1,6 @@
 """Conversations, members and messages over HTTP: what is allowed arrives, and changes are announced."""
 
+from base64 import b64encode
 from uuid import UUID
 
 from domain.talk.events import MessagesCommitted
@@ -21,6 +22,7 @@ from varde_contract import membership_statements as s
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import (
+    Blocks,
     ChainHead,
     Conversations,
     ConversationView,
@@ -76,6 +78,40 @@ async def test_who_is_asked_reads_why_and_answers(api: MemoryApi) -> None:
     view = await client.get(ConversationView, f"{PATH}/{chain.conversation}")
     assert {member.profile for member in view.members} == {alice.profile, bob.profile}
     assert view.chain == ChainHead(2, chain.now.head)
+
+
+async def test_an_invitation_has_words(api: MemoryApi) -> None:
+    """Those said last, for each device of who is asked; without an invitation there are none."""
+    chain = await begun(api, ConversationKind.GROUP, bob)
+    path = f"{PATH}/{chain.conversation}/words"
+    for said in (b"hello", b"hello again"):
+        words = {
+            "client_id": str(fresh_id()),
+            "profile": str(alice.profile),
+            "devices": {str(bob_phone.id): b64encode(said).decode()},
+        }
+        done = await api.ask("PUT", f"{path}/{bob.profile}", by=alice_phone, json=words)
+        assert (done.status_code, done.content) == (204, b""), done.text
+        (asked,) = (await DeviceClient(api, bob_phone).get(Requests, "/v1/requests")).invitations
+        assert asked.words is not None
+        assert (asked.words.device, asked.words.ciphertext) == (alice_phone.id, said)
+    nobody = await api.ask("PUT", f"{path}/{carol.profile}", by=alice_phone, json=words)
+    assert refusal_of(nobody, 404) is RefusalCode.NOT_FOUND
+
+
+async def test_who_is_blocked_is_listed_until_it_is_not(api: MemoryApi) -> None:
+    """What a blocked account asks is not shown, and is again afterwards; nobody blocks itself."""
+    await begun(api, ConversationKind.GROUP, bob)
+    client = DeviceClient(api, bob_phone)
+    done = await api.ask("PUT", f"/v1/blocks/{alice.account}", by=bob_phone)
+    assert (done.status_code, done.content) == (204, b""), done.text
+    assert [each.account for each in (await client.get(Blocks, "/v1/blocks")).blocks] == [alice.account]
+    assert (await client.get(Requests, "/v1/requests")).invitations == ()
+    await client.delete(f"/v1/blocks/{alice.account}")
+    assert (await client.get(Blocks, "/v1/blocks")).blocks == ()
+    assert len((await client.get(Requests, "/v1/requests")).invitations) == 1
+    oneself = await api.ask("PUT", f"/v1/blocks/{bob.account}", by=bob_phone)
+    assert refusal_of(oneself, 403) is RefusalCode.NOT_ALLOWED
 
 
 async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
