@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from operations.media_check import judge_buckets, judge_coturn
 from settings.api import ApiSettings
 from settings.environment import ConfigError
 from settings.mail import MailSettings
@@ -151,6 +152,9 @@ def _check(folder: Path) -> Iterator[Verdict]:
     for path in sorted(folder.glob("env/*.toml")):
         yield Verdict(f"settings of {path.stem}", _judge_settings(path))
     yield Verdict("dashboards", _judge_dashboards(sorted(folder.glob("dashboards/*.json"))))
+    for path in folder.glob("coturn/*.conf"):
+        yield Verdict("coturn", judge_coturn(path))
+    yield Verdict("S3", judge_buckets(sorted(folder.glob("s3/*.json"))))
     for validator in VALIDATORS:
         files = sorted(folder.glob(validator.files))
         # Tools installed beside this Python count, also when its folder is not on the path.

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from operations.commands import deploy
 from operations.deploy_check import VALIDATORS, check_deployment, read_settings
+from operations.media_check import judge_buckets, judge_coturn
 from settings.environment import ConfigError
 from tests import system
 from tests.house import tree
@@ -20,6 +21,8 @@ FAULTS = {
     "nginx": ("nginx/varde.conf", "ssl_protocols TLSv1.3;", "ssl_protocols TLSv9;"),
     "settings of prod": ("env/prod.toml", 'VARDE_RELAY_CONNECTIONS = "12000"', 'VARDE_RELAY_CONNECTIONS = "many"'),
     "dashboards": ("dashboards/relay.json", "varde-relay", "varde-fleet"),
+    "coturn": ("coturn/turnserver.conf", "use-auth-secret\n", ""),
+    "S3": ("s3/cors.json", "https://chat", "http://chat"),
     "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
     "certificates": ("tls/certificates.sh", 'mkdir -p "$folder"', 'mkdir -p "$folder'),
     "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
@@ -51,6 +54,8 @@ def test_what_is_shipped_is_valid() -> None:
         {path for validator in VALIDATORS for path in DEPLOY.glob(validator.files)}
         | set(DEPLOY.glob("env/*"))
         | set(DEPLOY.glob("dashboards/*"))
+        | set(DEPLOY.glob("coturn/*"))
+        | set(DEPLOY.glob("s3/*"))
     )
     folders = {path.parent for path in judged} | {path for path in judged if path.is_dir()}
     assert not [path for path in DEPLOY.iterdir() if path.is_dir() and path not in folders]
@@ -63,6 +68,31 @@ def test_a_part_that_is_not_there_is_not_judged(tmp_path: Path) -> None:
     ]
     shutil.copytree(DEPLOY / "systemd", tmp_path / "systemd")
     assert not [verdict for verdict in check_deployment(tmp_path) if verdict.complaint]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("coturn/turnserver.conf", "no-cli\n", "no-cil\n", "no-cil is no option"),
+        ("coturn/turnserver.conf", "no-cli\n", "", "no-cli is missing"),
+        ("coturn/turnserver.conf", "no-cli\n", "no-cli\nstatic-auth-secret=abc\n", "file of the machine"),
+        ("coturn/turnserver.conf", "denied-peer-ip=10.0.0.0-10.255.255.255\n", "", "denied-peer-ip=10.0.0.0"),
+        ("s3/cors.json", "https://chat.example.org", "*", "one alone"),
+        ("s3/cors.json", '"HEAD"', '"DELETE"', "methods may be"),
+        ("s3/lifecycle.json", '"Expiration"', '"Expiry"', "no rule has Expiration"),
+        ("s3/lifecycle.json", '"Rules"', '"rules"', "KeyError"),
+    ],
+)
+def test_files_without_a_validator_are_judged(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
+    """A slip of the pen that coturn or S3 would take, and that opens a door."""
+    folder = file.partition("/")[0]
+    shutil.copytree(DEPLOY / folder, tmp_path / folder)
+    text = (tmp_path / file).read_text()
+    assert text.count(old) == 1
+    (tmp_path / file).write_text(text.replace(old, new))
+    judged = judge_coturn(tmp_path / file) if folder == "coturn" else judge_buckets([tmp_path / file])
+    assert judged is not None
+    assert said in judged
 
 
 def test_only_variables_that_exist_are_set() -> None:
