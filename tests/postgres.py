@@ -46,7 +46,13 @@ def postgres_url() -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as folder, _server(Path(folder)) as url:
         # Nothing here outlives the process, so nothing has to survive a power cut either.
-        run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", *MAKE_USERS)
+        run_sql(
+            url,
+            "ALTER SYSTEM SET fsync = off",
+            "ALTER SYSTEM SET full_page_writes = off",
+            "SELECT pg_reload_conf()",
+            *MAKE_USERS,
+        )
         yield url
 
 
@@ -81,7 +87,8 @@ def database(server: str, template: str, *, maintenance: str | None = None) -> I
     """
     name = f"varde_test_{secrets.token_hex(8)}"
     beside = server if maintenance is None else urlsplit(server)._replace(path=f"/{maintenance}").geturl()
-    run_sql(beside, f"CREATE DATABASE {name} TEMPLATE {template}")
+    # Its files are copied, and not each page through the log: a third of the time less, where no fsync is waited for.
+    run_sql(beside, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
