@@ -134,7 +134,8 @@ class Stack:
 
     def worker(self, **environ: str) -> Program:
         """A worker, not started yet. The shared system has none: a log whose worker ended would stop everybody."""
-        return Program("worker", dict(self._environ) | environ, self.data / "worker.log")
+        own = {"VARDE_DATABASE_URL": url_of("varde_worker", self.database_url)}
+        return Program("worker", self._environ | own | environ, self.data / "worker.log")
 
     def restart_api(self, relay_url: str, *, proxies: int) -> None:
         """Have the API name another relay. Other tests share the stack: give it back as it was."""
