@@ -1,5 +1,6 @@
 """`varde doctor`: what is right is said, what is wrong is named with what to do, and secrets are never shown."""
 
+import resource
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ async def findings(environ: dict[str, str], mail_to: str | None = None) -> dict[
 async def test_a_healthy_server(tmp_path: Path, database_url: str) -> None:
     """Database, schema, clocks, keys and ports; what is fit for one machine only is a warning."""
     make_keys(tmp_path / "keys")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a login's may be 1024, which is right to warn of
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 10_000)), hard))
     found = await findings(
         {
             "VARDE_DATA": str(tmp_path),
