@@ -63,9 +63,9 @@ def stranger(folder: Path) -> str:
     return make_certificate(folder / "stranger").certificate.read_text()
 
 
-def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path) -> None:
-    """Killed one by one, then drained, over TLS: there are other processes, and people connect as before."""
-    with open_stack(folder, nodes=2, tls=True) as stack:
+def test_what_was_killed_or_drained_comes_back_where_it_was(folder: Path) -> None:
+    """Nodes, Valkey and the database, over TLS: there are other processes, and people connect as before."""
+    with open_stack(folder, nodes=2, tls=True, valkey=True) as stack:
         crowd = run_seeding(stack.order(2, folder / "crowd"))
         before = stack.pids
         assert (stack.kill_node(), stack.kill_node()) == ("relay-1", "relay-2")
@@ -73,27 +73,16 @@ def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path)
         assert stack.drain_nodes() == ["relay-1", "relay-2"]
         for old, new in ((before, after), (after, stack.pids)):
             assert [name for name, pid in old.items() if new[name] != pid] == ["relay-1", "relay-2"]
+        assert stack.rebalance() == "relay-1"
+        assert stack.lose_bus() == BUS_AWAY_SECONDS
+        assert stack.fail_over() == "postgres"
+        assert [name for name, pid in stack.pids.items() if pid != new[name]] == ["postgres", "relay-1"]
         assert stack.dead() == []
         assert list(stack.metrics_urls) == ["relay-1", "relay-2"]
         assert all(httpx.get(url).is_success for url in stack.metrics_urls.values())
         with open_member(crowd, 0):
             pass
         with pytest.raises(ssl.SSLCertVerificationError), open_member(replace(crowd, authority=stranger(folder)), 0):
-            pass
-
-
-def test_a_fleet_survives_what_befalls_it(folder: Path) -> None:
-    """A node that came back empty, Valkey and the database that were away: all are there again, and people connect."""
-    with open_stack(folder, nodes=2, valkey=True) as stack:
-        crowd = run_seeding(stack.order(2, folder / "crowd"))
-        before = stack.pids
-        assert stack.rebalance() == "relay-1"
-        assert stack.lose_bus() == BUS_AWAY_SECONDS
-        assert stack.fail_over() == "postgres"
-        after = stack.pids
-        assert [name for name, pid in before.items() if after[name] != pid] == ["postgres", "relay-1"]
-        assert stack.dead() == []
-        with open_member(crowd, 0):
             pass
 
 
