@@ -96,7 +96,7 @@ class Machines:
 def enter_own_machines() -> Machines:
     """Go on with a network and mounts that end with this process and its programs. Call it before any thread starts."""
     if os.geteuid() != 0:
-        return Machines("only root may make network namespaces")
+        return Machines("only root may make network namespaces and mount disks")
     # In a child first: a process that has left its network cannot go back when the rest fails.
     tried = subprocess.run(
         ("unshare", "--mount", "--net", "sh", "-ec", "\n".join(_PREPARE)), check=False, capture_output=True, text=True
