@@ -19,6 +19,7 @@ import yaml
 from chaos.machines import Machine, free_port
 from storage.embedded.cluster import program
 from storage.embedded.os_user import OsUser, choose_os_user
+from storage.grants import RIGHTS
 
 Adopt = Callable[[int], object]
 """Is told of each process that is started, to end it when whoever started it is killed."""
@@ -220,7 +221,8 @@ class PatroniCluster:
         wait(lambda: any(_is_open_primary(member.state) for member in self.members.values()))
         primary = self.primary
         server = f"host={primary.machine.address} port={primary.port} user=postgres dbname=postgres"
-        statements = "CREATE ROLE varde LOGIN", "CREATE DATABASE varde OWNER varde"
+        users = (f"CREATE ROLE {user} LOGIN" for user in ("varde", *RIGHTS))
+        statements = *users, "CREATE DATABASE varde OWNER varde"
         commands = [part for statement in statements for part in ("-c", statement)]
         subprocess.run((program("psql"), "-X", "-q", *commands, server), check=True)
 
