@@ -326,7 +326,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "database-silent": Fault(_stall(_database)),
     "database-reset": Fault(_reset(_database), quick=True),
     "database-refused": Fault(_refuse(_database)),
-    "disk-full": Fault(_fill_disk, quick=True, refuse=attrgetter("refusal")),
+    # Not in the short run: for a second or two Postgres has room in the pages that it has.
+    "disk-full": Fault(_fill_disk, refuse=attrgetter("refusal")),
     "node-clock-forward": Fault(_step_clocks(_some_node, HOUR)),
     "node-clock-back": Fault(_step_clocks(_some_node, -HOUR)),
     "api-clock-forward": Fault(_step_clocks(_only("api"), HOUR)),
