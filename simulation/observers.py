@@ -161,6 +161,10 @@ class Observers:
         for reader in self._readers.values():
             reader.last.clear()
 
+    def is_revoked(self, device: DeviceId) -> bool:
+        """Whether the database carried the device's revocation out."""
+        return device not in self._receives
+
     def audience(self, talk: Talk) -> frozenset[DeviceId]:
         """Return the devices that receive in a conversation now."""
         accepted = {profile for profile, member in talk.members.items() if member.accepted}
