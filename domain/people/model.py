@@ -36,7 +36,8 @@ class Session(Struct, frozen=True):
     """A signed-in client. Digests are SHA-256 of the token secrets.
 
     `parent_digest` is of the refresh token whose use made the present tokens, `spent_digests` are of those before, the
-    newest first.
+    newest first. `used` says whether somebody has shown one of the present tokens: until then the answer that brought
+    them may have been lost.
     """
 
     account: AccountId
@@ -50,6 +51,7 @@ class Session(Struct, frozen=True):
     refreshed_ms: int
     parent_digest: bytes | None = None
     spent_digests: tuple[bytes, ...] = ()
+    used: bool = True
 
 
 class Profile(Struct, frozen=True):

@@ -71,6 +71,9 @@ class SessionStore(Protocol):
     async def rotate(self, session: Session, *, old_refresh_digest: bytes) -> bool:
         """Replace digests and times, only where the refresh digest still is the old one. The device stays bound."""
 
+    async def mark_used(self, account: AccountId, session: SessionId, access_digest: bytes) -> None:
+        """Note that the tokens of this access digest arrived. Nothing happens when they are not the present ones."""
+
     async def end(self, account: AccountId, session: SessionId) -> bool:
         """Delete the session. False when there was none."""
 

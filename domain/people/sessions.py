@@ -21,7 +21,7 @@ DAY: Final = 24 * HOUR
 ACCESS_TIME: Final = 1 * HOUR
 REFRESH_TIME: Final = 90 * DAY
 RETRY_TIME: Final = 60_000
-"""How long a refresh whose answer was lost may be asked for again with the same token."""
+"""How long a refresh may be asked for again with the same token, though its answer has arrived."""
 SPENT_KEPT: Final = 4
 """Digests of used refresh tokens by which a theft is seen: only what was a token of the session says anything."""
 
@@ -70,14 +70,17 @@ class Sessions:
         # After the match: whoever makes a token up out of ids learns nothing of the session's time.
         if session.access_expires_ms <= self._clock():
             return _ACCESS_EXPIRED
+        if not session.used:
+            await self._store.mark_used(session.account, session.id, session.access_digest)
         return Actor(session.account, session.id, session.device)
 
     async def refresh(self, spelled: str) -> Granted | Refused:
         """Trade a refresh token for new tokens, once; shown again, the session ends.
 
-        The token that made the present ones may be shown again for a minute, because its answer may have been lost.
-        The tokens of that answer are then spent: whoever has them ends the session with their next refresh, so a thief
-        who was as quick is still seen. Refuses `unauthenticated` and `token-expired`.
+        The token that made the present ones may be shown again for as long as nobody has used those: its answer may
+        have been lost, and a client asks again only when it needs to. The tokens of that answer are then spent: whoever
+        has them ends the session with their next refresh, so a thief who was as quick is still seen.
+        Refuses `unauthenticated` and `token-expired`.
         """
         token = Token.parse(spelled)
         session = await self._session_of(token)
@@ -88,7 +91,7 @@ class Sessions:
                 return _REFRESH_EXPIRED
             return await self._rotate(session, parent=session.refresh_digest)
         if session.parent_digest is not None and token.matches(session.parent_digest):
-            if self._clock() < session.refreshed_ms + RETRY_TIME:
+            if not session.used or self._clock() < session.refreshed_ms + RETRY_TIME:
                 return await self._rotate(session, parent=session.parent_digest)
             return await self._end_stolen(session)
         if any(token.matches(spent) for spent in session.spent_digests):
@@ -158,5 +161,6 @@ class Sessions:
             refreshed_ms=now,
             parent_digest=parent,
             spent_digests=((spent,) if spent else ()) + before[: SPENT_KEPT - 1],
+            used=carried_on is None,  # whoever signed in and lost the answer signs in again
         )
         return Granted(stored, access, refresh)

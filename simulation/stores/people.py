@@ -112,6 +112,13 @@ class MemorySessions:
         self._memory.sessions[key] = replace(session, device=found.device, created_ms=found.created_ms)
         return True
 
+    async def mark_used(self, account: AccountId, session: SessionId, access_digest: bytes) -> None:
+        """As promised."""
+        await self._interference.let_through()
+        found = self._memory.sessions.get((account, session))
+        if found is not None and found.access_digest == access_digest:
+            self._memory.sessions[account, session] = replace(found, used=True)
+
     async def end(self, account: AccountId, session: SessionId) -> bool:
         """As promised."""
         await self._interference.let_through()

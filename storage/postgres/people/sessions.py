@@ -29,6 +29,10 @@ class PostgresSessions:
         """Replace digests and times, once for each refresh digest."""
         return await self._transactions.ask(_rotate, session, old_refresh_digest)
 
+    async def mark_used(self, account: AccountId, session: SessionId, access_digest: bytes) -> None:
+        """Note that tokens arrived."""
+        await self._transactions.ask(_mark_used, account, session, access_digest)
+
     async def end(self, account: AccountId, session: SessionId) -> bool:
         """Delete the session."""
         return await self._transactions.ask(_end, account, session)
@@ -41,8 +45,8 @@ class PostgresSessions:
 _ADD: Final = """
     INSERT INTO session (
         account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-        created_ms, refreshed_ms, parent_digest, spent_digests
-    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        created_ms, refreshed_ms, parent_digest, spent_digests, used
+    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 
@@ -52,7 +56,7 @@ async def _add(connection: Connection, session: people.Session) -> None:
 
 _FIND: Final = """
     SELECT account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-           created_ms, refreshed_ms, parent_digest, spent_digests
+           created_ms, refreshed_ms, parent_digest, spent_digests, used
     FROM session WHERE account_id = $1 AND session_id = $2
 """
 
@@ -72,7 +76,7 @@ def _session(row: Any) -> people.Session:
 _ROTATE: Final = """
     UPDATE session
     SET access_digest = $3, access_expires_ms = $4, refresh_digest = $5, refresh_expires_ms = $6, refreshed_ms = $7,
-        parent_digest = $8, spent_digests = $9
+        parent_digest = $8, spent_digests = $9, used = $11
     WHERE account_id = $1 AND session_id = $2 AND refresh_digest = $10
     RETURNING true
 """
@@ -91,8 +95,18 @@ async def _rotate(connection: Connection, session: people.Session, old_refresh_d
         session.parent_digest,
         session.spent_digests,
         old_refresh_digest,
+        session.used,
     )
     return rotated is not None
+
+
+_MARK_USED: Final = """
+    UPDATE session SET used = true WHERE account_id = $1 AND session_id = $2 AND access_digest = $3 AND NOT used
+"""
+
+
+async def _mark_used(connection: Connection, account: AccountId, session: SessionId, access_digest: bytes) -> None:
+    await connection.execute(_MARK_USED, account, session, access_digest)
 
 
 _END: Final = "DELETE FROM session WHERE account_id = $1 AND session_id = $2 RETURNING true"
@@ -104,7 +118,7 @@ async def _end(connection: Connection, account: AccountId, session: SessionId) -
 
 _LIST_LIVE: Final = """
     SELECT account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-           created_ms, refreshed_ms, parent_digest, spent_digests
+           created_ms, refreshed_ms, parent_digest, spent_digests, used
     FROM session WHERE account_id = $1 AND refresh_expires_ms > $2
     ORDER BY created_ms, session_id
 """

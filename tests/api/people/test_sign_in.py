@@ -66,6 +66,7 @@ async def test_a_refresh_token_shown_twice_ends_the_session(empty_api: MemoryApi
     tokens = await signed_in(empty_api)
     body = {"refresh_token": tokens["refresh_token"]}
     fresh = (await empty_api.ask("POST", "/v1/auth/session/refresh", json=body)).json()
+    assert (await empty_api.ask("GET", "/v1/account", by=fresh["access_token"])).status_code == 200
     empty_api.clock.advance(RETRY_TIME)
     again = await empty_api.ask("POST", "/v1/auth/session/refresh", json=body)
     assert refusal_of(again, 401) is RefusalCode.UNAUTHENTICATED

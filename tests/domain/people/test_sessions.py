@@ -119,6 +119,7 @@ async def test_a_refresh_token_shown_twice_ends_the_session(registry: Registry) 
     """A stolen refresh token is noticed as soon as both have used it: neither thief nor owner goes on."""
     stolen = await registry.sessions.open(alice.account)
     new = await refreshed(registry, stolen)
+    assert isinstance(await registry.sessions.authenticate(new.access.spell()), Actor)
     registry.clock.advance(RETRY_TIME)
     assert code_of(await registry.sessions.refresh(stolen.refresh.spell())) is RefusalCode.UNAUTHENTICATED
     assert code_of(await registry.sessions.authenticate(new.access.spell())) is RefusalCode.UNAUTHENTICATED
@@ -134,13 +135,24 @@ async def test_a_made_up_refresh_token_ends_nothing(registry: Registry) -> None:
 
 
 async def test_a_refresh_whose_answer_was_lost_may_be_asked_for_again(registry: Registry) -> None:
-    """The same token works for a minute; the session goes on with what the last answer said."""
+    """The same token works until somebody uses what it brought; the session goes on with what the last answer said."""
     old = await registry.sessions.open(alice.account)
-    await refreshed(registry, old)
-    registry.clock.advance(RETRY_TIME - 1)
+    lost = await refreshed(registry, old)
+    registry.clock.advance(REFRESH_TIME - 1)
     again = await refreshed(registry, old)
     assert isinstance(await registry.sessions.authenticate(again.access.spell()), Actor)
+    assert code_of(await registry.sessions.authenticate(lost.access.spell())) is RefusalCode.UNAUTHENTICATED
     await refreshed(registry, again)
+
+
+async def test_an_answer_that_arrived_is_told_from_one_that_was_lost(registry: Registry) -> None:
+    """A thief who was first, and uses what they got, is seen when the owner shows the token before it."""
+    stolen = await registry.sessions.open(alice.account)
+    thiefs = await refreshed(registry, stolen)
+    assert isinstance(await registry.sessions.authenticate(thiefs.access.spell()), Actor)
+    registry.clock.advance(RETRY_TIME)
+    assert code_of(await registry.sessions.refresh(stolen.refresh.spell())) is RefusalCode.UNAUTHENTICATED
+    assert code_of(await registry.sessions.authenticate(thiefs.access.spell())) is RefusalCode.UNAUTHENTICATED
 
 
 async def test_a_thief_within_the_minute_is_seen_with_the_owners_next_refresh(registry: Registry) -> None:
@@ -172,7 +184,7 @@ async def test_two_refreshes_at_once_end_the_session(registry: Registry) -> None
 async def test_a_theft_in_one_session_leaves_the_others(registry: Registry) -> None:
     """Only the session whose token was copied ends."""
     stolen, other = await registry.sessions.open(alice.account), await registry.sessions.open(alice.account)
-    await refreshed(registry, stolen)
+    await registry.sessions.authenticate((await refreshed(registry, stolen)).access.spell())
     registry.clock.advance(RETRY_TIME)
     await registry.sessions.refresh(stolen.refresh.spell())
     assert isinstance(await registry.sessions.authenticate(other.access.spell()), Actor)

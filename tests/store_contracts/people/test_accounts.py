@@ -163,6 +163,19 @@ async def test_a_session_rotates_once_for_each_refresh_digest(stores: Stores) ->
     assert await stores.sessions.find(alice.account, old.id) == replace(fresh, device=alice_phone.id)
 
 
+async def test_tokens_are_marked_as_used_once_they_are_the_present_ones(stores: Stores) -> None:
+    """The mark of tokens that were replaced meanwhile is none, and nobody else's session is touched."""
+    await settle(stores, alice)
+    old = alice_phone.session
+    fresh = replace(old, access_digest=b"1" * 32, refresh_digest=b"2" * 32, used=False)
+    assert await stores.sessions.rotate(fresh, old_refresh_digest=old.refresh_digest)
+    await stores.sessions.mark_used(alice.account, old.id, old.access_digest)
+    await stores.sessions.mark_used(bob.account, old.id, fresh.access_digest)
+    assert await stores.sessions.find(alice.account, old.id) == replace(fresh, device=alice_phone.id)
+    await stores.sessions.mark_used(alice.account, old.id, fresh.access_digest)
+    assert await stores.sessions.find(alice.account, old.id) == replace(fresh, device=alice_phone.id, used=True)
+
+
 async def test_a_session_ends(stores: Stores) -> None:
     """An ended session is gone, and can neither be ended nor rotated again."""
     await settle(stores, alice)
