@@ -257,7 +257,7 @@ def _refuse(links: Links) -> Apply:
 def _half_close(links: Links) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
         for link in links(chaos):
-            await link.half_close()
+            link.half_close()
         await trio.sleep(seconds)  # for both sides to notice
 
     return apply

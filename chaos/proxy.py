@@ -69,11 +69,12 @@ class Link:
                     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 stream.socket.close()
 
-    async def half_close(self) -> None:
+    def half_close(self) -> None:
         """End every connection in one direction only: from the clients to the part behind."""
-        for _, server in list(self._open):
+        for _, server in self._open:
             with suppress(*GONE):
-                await server.send_eof()
+                # Not `send_eof`, which wants nobody to be sending: the network does not ask.
+                server.socket.shutdown(socket.SHUT_WR)
 
     async def serve(self, client: trio.SocketStream) -> None:
         """Carry one connection until both directions have ended."""

@@ -96,8 +96,30 @@ async def test_half_an_end(autojump_clock: MockClock) -> None:
     """The part behind sees the end of its client; this one ends its own half, and that comes back."""
     async with open_echo() as link, await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
         await exchange(stream, b"before")
-        await link.half_close()
+        link.half_close()
         assert await stream.receive_some() == b""
+
+
+async def test_half_an_end_while_more_is_on_its_way() -> None:
+    """A network asks nobody whether they are done: what still waited for the part behind is lost."""
+
+    async def read_nothing(stream: trio.SocketStream) -> None:
+        async with stream:
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, read_nothing, 0, host="127.0.0.1"))
+        connect = partial(trio.open_tcp_stream, "127.0.0.1", listener.socket.getsockname()[1])
+        async with (
+            open_link(connect, random.Random(1)) as link,  # noqa: S311
+            await trio.open_tcp_stream("127.0.0.1", link.port) as stream,
+        ):
+            with trio.move_on_after(0.2):  # until every buffer is full
+                while True:
+                    await stream.send_all(bytes(1 << 20))
+            link.half_close()
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_delay_is_paid_both_ways_and_hides_nobody(autojump_clock: MockClock) -> None:
