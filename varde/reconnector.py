@@ -36,8 +36,8 @@ STABLE_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 """For the relay to answer a close frame. One that is gone does not, and whoever ends the program waits for this."""
 BAD_TICKETS = 20
-"""Fresh tickets refused in a row before the client gives up: a clock that is days off would otherwise ask for ever. With
-the pauses in between it takes minutes: a node whose clock stepped must not end its clients before somebody sets it."""
+"""Fresh tickets refused in a row before the client gives up: a clock that is days off would otherwise ask for ever.
+With the pauses in between it takes minutes: a node whose clock stepped must not end its clients before it is set."""
 
 _logger = logging.getLogger("varde.websocket")
 _logger.setLevel(logging.WARNING)  # below that, websockets logs what it sends and receives
