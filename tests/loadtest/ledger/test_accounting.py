@@ -73,7 +73,7 @@ def test_a_changed_message_is_caught() -> None:
     """Ciphertext that was touched is undecryptable, and the message that it was is lost."""
     pair = TwoLedgers()
     (draft,) = pair.write()
-    pair.here.receive(RECEIVER, ROOM, draft.payload[:-1] + b"\x00")
+    pair.here.receive(RECEIVER, ROOM, draft.payload[:-1] + bytes((draft.payload[-1] ^ 1,)))
     pair.here.receive(RECEIVER, ROOM, b"")
     assert pair.reconcile().messages == Messages(sent=1, acked=1, due=1, lost=1, undecryptable=2)
 
