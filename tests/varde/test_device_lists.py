@@ -73,8 +73,9 @@ def test_a_list_of_somebody_else_is_refused() -> None:
     lists = met(reader)
     with pytest.raises(UntrustedDevice):
         lists.accept(mallory.account, phone.account.signed)
+    signed = phone.account.signed[0]
     with pytest.raises(UntrustedDevice):
-        lists.accept(phone.person.account, [phone.account.signed[0][:-1] + b"\x00"])
+        lists.accept(phone.person.account, [signed[:-1] + bytes((signed[-1] ^ 1,))])
     assert lists.newest(phone.person.account) is None
 
 
