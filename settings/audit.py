@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-NO_SECRETS: Final = re.compile(r"VARDE_(?!\w*(URL|DSN|CALLED_AS|DEBUG))\w+")
-"""Variables of whose values a digest may be kept. URLs hold passwords, and a digest can be tried against a list."""
+NO_SECRETS: Final = re.compile(r"VARDE_(?!\w*(URL|DSN|PASS|SECRET|TOKEN|CALLED_AS|DEBUG))\w+")
+"""Variables of whose values a digest may be kept: of none with a password in it, for a digest can be tried against a
+list."""
 _DIGEST_DIGITS: Final = 16
 
 

@@ -17,24 +17,6 @@ LARGE = bytes(range(256)) * 300
 """More than four records carry."""
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    """Whom the clients trust."""
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def context(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """The server's side."""
-    return make_context(*issue(authority, tmp_path_factory.mktemp("tls")))
-
-
-@pytest.fixture
-def tls(context: ssl.SSLContext) -> Tls:
-    """A connection that has heard nothing yet."""
-    return Tls(context, open_buffers())
-
-
 @pytest.fixture
 def peer(authority: Authority) -> TlsClient:
     """Its client."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.certificates import Authority, issue
+from chaos.certificates import Authority
 from tests.tls.client import (
     ALERT,
     APPLICATION,
@@ -19,26 +19,8 @@ from tests.tls.client import (
     TlsClient,
     handshake,
 )
-from tls.connection import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, make_context, open_buffers
+from tls.connection import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, open_buffers
 from varde_contract.errors import PeerFault
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    """Whom the clients trust."""
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def context(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """The server's side."""
-    return make_context(*issue(authority, tmp_path_factory.mktemp("tls")))
-
-
-@pytest.fixture
-def tls(context: ssl.SSLContext) -> Tls:
-    """A connection that has heard nothing yet."""
-    return Tls(context, open_buffers())
 
 
 @pytest.fixture

@@ -336,16 +336,10 @@ async def test_a_refused_send_stores_and_rings_nothing() -> None:
     post = Post()
     roster = await post.open()
     refused = await post.sender.send(Sender(mallory.account, mallory_phone.id), letter(roster))
-    assert code(refused if isinstance(refused, Refused) else group_draft()) is RefusalCode.NOT_FOUND
+    assert isinstance(refused, Refused)
+    assert refused.code is RefusalCode.NOT_FOUND
     assert post.bus.published == []
     assert post.memory.talks[roster.conversation].head == 0
-
-
-def group_draft() -> talk.Draft:
-    """Something that is no refusal."""
-    judged = judge(group())
-    assert isinstance(judged, talk.Draft)
-    return judged
 
 
 async def test_a_sender_decides_again_when_the_roster_moves(nursery: trio.Nursery) -> None:
@@ -396,8 +390,3 @@ async def test_a_sender_gives_up_on_a_roster_that_never_rests(nursery: trio.Nurs
     assert isinstance(refused, Refused)
     assert refused.code is RefusalCode.OVERLOADED
     assert refused.retry_after_ms is not None
-
-
-def test_the_cast_knows_its_kinds() -> None:
-    """The rosters these tests judge by are groups, where every rule applies."""
-    assert ROSTER.kind is ConversationKind.GROUP
