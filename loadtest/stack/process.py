@@ -1,5 +1,6 @@
 """Processes and ports of this machine. Every wait is a `time.sleep` in a loop, which gevent may have patched."""
 
+import secrets
 import socket
 import subprocess
 import time
@@ -14,6 +15,7 @@ import psutil
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
 GLANCE: Final = 0.02  # seconds between two looks at something that tells nobody when it changes
+_EPHEMERAL: Final = 32_768  # where Linux's range of ports for anybody begins (ip_local_port_range)
 _TAIL: Final = 10
 
 
@@ -61,11 +63,18 @@ def runs(pid: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on at the moment."""
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def free_port(host: str = HOST) -> int:
+    """Return a port of this machine that nobody listens on at the moment.
+
+    It lies below the range from which the kernel gives ports to whoever asks for any: between this call and the moment
+    when a program listens there, thousands of other connections may be made, and none of them takes it.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(_EPHEMERAL - 10_000)
+        with socket.socket() as sock, suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is only in TIME-WAIT is free
+            sock.bind((host, port))
+            return port
 
 
 def hold_ports(stack: ExitStack, count: int) -> int:

@@ -101,10 +101,10 @@ def test_what_the_kernel_does_not_take_goes_later_in_order(engine: Engine, liste
 def test_how_a_connection_breaks_is_told_in_a_word(engine: Engine) -> None:
     """Nobody there is `refused`; and with nothing open, `poll` just returns."""
     recorder = Recorder()
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
-    Connection(engine, recorder).connect(address)
-    engine.poll(5)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        Connection(engine, recorder).connect(held.getsockname())
+        engine.poll(5)
     assert recorder.ended == ["refused"]
     engine.poll(0.001)
 

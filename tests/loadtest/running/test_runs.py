@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import pytest
 from loadtest.crowd.crowd import Order, run_seeding
 from loadtest.exits import Verdict
 from loadtest.report.result import Result, read_result
-from loadtest.stack.process import runs, wait_for
+from loadtest.stack.process import free_port, runs, wait_for
 from loadtest.stack.stack import open_stack
 from tests.system import SCRATCH
 
@@ -180,8 +179,7 @@ def test_locusts_own_command_runs_it(crowd: Path, tmp_path: Path) -> None:
 
 def test_the_page_starts_as_many_runs_as_somebody_likes(crowd: Path, tmp_path: Path) -> None:
     """Over Locust's own page: START runs to a result, a second START runs again, and no field asks for nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     amounts = ("--users", str(USERS), "--rate", "20", "--seconds", "1", "--workers", "1", "--port", str(port))
     command = (sys.executable, "-m", "loadtest", "ui", "smoke", *amounts, "--crowd", str(crowd), "--out", str(tmp_path))
     page = f"http://127.0.0.1:{port}"
