@@ -20,7 +20,7 @@ from api.metrics.counters import ApiMetrics
 from api.operation import SERVICES
 from api.resources import service, transparency
 from api.resources.people import accounts, device_lists, devices, prekeys, sign_in
-from api.resources.talk import consent, conversations, messages, statements
+from api.resources.talk import cards, consent, conversations, messages, statements
 from api.schema import document_of, open_schema
 from api.services import Services
 from domain.ports import StoreFault, StoreUnavailable
@@ -42,6 +42,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     consent.words,
     consent.requests,
     consent.blocks,
+    cards.blueprint,
     messages.blueprint,
     devices.relay,
     transparency.blueprint,

@@ -46,6 +46,7 @@ _TAGS: Final = {
     "blocks": "Accounts whose invitations are not shown. They are never told.",
     "words": "The first words of an invitation.",
     "requests": "Invitations that wait for an answer.",
+    "cards": "Names, titles and pictures, sealed by clients.",
     "messages": "Sending without a socket.",
     "relay": "How to reach the relay.",
     "log": "The transparency log of device lists: anybody may check it.",

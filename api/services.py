@@ -19,6 +19,7 @@ from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
 from domain.people.tickets import TicketIssuer
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
+from domain.talk.cards import Cards
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
@@ -68,6 +69,7 @@ class Services:
     chains: Chains
     lost_statements: LostStatements
     consent: Consent
+    cards: Cards
     messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
@@ -108,6 +110,7 @@ def make_services(
             *(s.conversations, s.profiles, s.devices, s.epochs, bus), node=NODE, clock=clock, entropy=entropy
         ),
         consent=consent,
+        cards=Cards(s.cards, s.profiles, s.consent, s.conversations, budgets),
         messages=Messages(
             *(s.conversations, s.journal, s.epochs, bus, budgets), node=NODE, clock=clock, entropy=entropy
         ),

@@ -11,7 +11,7 @@ from domain.fleet.ports import NodeStore
 from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
-from domain.talk.ports import ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
+from domain.talk.ports import CardStore, ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
 from domain.transparency.ports import LogStore, StaleLogStore
 from varde_contract.ids import ConversationId
 
@@ -106,6 +106,7 @@ class Stores(Struct, frozen=True):
     prekeys: PrekeyStore
     conversations: ConversationStore
     consent: ConsentStore
+    cards: CardStore
     journal: JournalStore
     mailbox: MailboxStore
     epochs: EpochStore

@@ -48,19 +48,20 @@ RIGHTS: Final[Mapping[str, Sequence[Rights]]] = {
                 *("device_account", "device_list", "session", "revocation", "one_time_key", "fallback_key"),
                 *("claim_window", "membership", "membership_chain", "membership_statement", "first_words", "block"),
                 *("pair_conversation", "message", "delivery", "spending", _CIPHER_KEY),
-                *("log_pending", "log_entry", "log_tile", "log_checkpoint"),
+                *("log_pending", "log_entry", "log_tile", "log_checkpoint", "profile_card", "conversation_card"),
             ),
             "insert": (
                 *("account", "address_account", "one_time_code", "code_window", "profile", "profile_account", "device"),
                 *("device_account", "device_list", "session", "revocation", "one_time_key", "fallback_key"),
                 *("claim_window", "conversation", "membership", "membership_chain", "membership_statement"),
                 *("first_words", "block", "pair_conversation", "message", "cipher", "delivery", "spending"),
-                "log_pending",
+                *("log_pending", "profile_card", "conversation_card"),
             ),
             "update": (
                 *("account(list_number)", "address_account", "one_time_code", "code_window", "profile", "device"),
                 *("session", "revocation", "one_time_key", "fallback_key", "claim_window", "conversation(head)"),
                 *("membership", "membership_chain", "first_words", "delivery", "spending"),
+                *("profile_card", "conversation_card"),
             ),
             "delete": (
                 *("one_time_code", "device", "session", "membership", "first_words", "block", "pair_conversation"),

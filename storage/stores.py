@@ -31,6 +31,7 @@ from storage.postgres.pooler import refuse_shared_sessions
 from storage.postgres.retention import PostgresRetention
 from storage.postgres.schema import PostgresSchema
 from storage.postgres.spending import PostgresSpending
+from storage.postgres.talk.cards import PostgresCards
 from storage.postgres.talk.consent import PostgresConsent
 from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
@@ -133,6 +134,7 @@ def _stores(transactions: Transactions, connections: TrioConnections, epochs: Po
         prekeys=PostgresPrekeys(transactions),
         conversations=PostgresConversations(transactions),
         consent=PostgresConsent(transactions),
+        cards=PostgresCards(transactions),
         journal=PostgresJournal(transactions, connections),
         mailbox=PostgresMailbox(transactions),
         epochs=epochs,

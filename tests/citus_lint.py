@@ -18,11 +18,11 @@ LOCAL: Final = "local"
 """A table that stays on the coordinator."""
 BY_ACCOUNT: Final = (
     *("account", "profile", "device", "session", "revocation", "one_time_key", "fallback_key", "claim_window", "space"),
-    *("device_list", "block"),
+    *("device_list", "block", "profile_card"),
 )
 BY_CONVERSATION: Final = (
     *("conversation", "membership", "membership_chain", "membership_statement", "first_words", "message", "cipher"),
-    *("delivery", "attachment", "epoch_head"),
+    *("delivery", "attachment", "epoch_head", "conversation_card"),
 )
 ON_COORDINATOR: Final = (
     *("sweeper", "job_lease", "store_epoch", "relay_node", "spending", "audit_entry"),

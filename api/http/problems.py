@@ -67,6 +67,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             | RefusalCode.TOO_MANY
             | RefusalCode.STALE_DEVICES
             | RefusalCode.STALE_CHAIN
+            | RefusalCode.STALE_CARD
             | RefusalCode.NOT_JOINED
         ):
             return HTTPStatus.CONFLICT
@@ -74,7 +75,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case RefusalCode.UNSUPPORTED_MEDIA_TYPE:
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-        case RefusalCode.BAD_KEY | RefusalCode.BAD_SIGNATURE | RefusalCode.BAD_DEVICE_LIST:
+        case RefusalCode.BAD_KEY | RefusalCode.BAD_SIGNATURE | RefusalCode.BAD_DEVICE_LIST | RefusalCode.BAD_CARD:
             return HTTPStatus.UNPROCESSABLE_ENTITY
         case RefusalCode.CLAIM_LIMIT | RefusalCode.RATE_LIMITED:
             return HTTPStatus.TOO_MANY_REQUESTS

@@ -135,6 +135,7 @@ class Reach(Struct, frozen=True):
     `shares`: its account and the profile accepted to be in one conversation. `signed`: the profile signed something in
     a conversation that the account is in or invited to, and must be able to verify. `waiting`: how many of its
     invitations of this profile wait for an answer, seen or not. `blocked`: the owner does not want to see them.
+    `asks`: an invitation of the owner's account waits for an answer of this one.
     """
 
     owner: AccountId
@@ -143,6 +144,14 @@ class Reach(Struct, frozen=True):
     signed: bool
     waiting: int
     blocked: bool
+    asks: bool
+
+
+class SealedCard(Struct, frozen=True):
+    """A card as a client sealed it; of two, the one with the larger number is the newer."""
+
+    number: int
+    sealed: bytes
 
 
 class Block(Struct, frozen=True):

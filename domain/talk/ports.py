@@ -26,6 +26,7 @@ from domain.talk.model import (
     Roster,
     RosterOutdated,
     RosterView,
+    SealedCard,
     SendKey,
     StoredStatement,
     Summary,
@@ -149,6 +150,28 @@ class ConsentStore(Protocol):
 
     async def blocks(self, account: AccountId) -> Sequence[Block]:
         """Return whom the account has blocked, newest first."""
+
+
+class CardStore(Protocol):
+    """Sealed cards: one of each profile, and one of each group."""
+
+    async def put_profile(self, account: AccountId, profile: ProfileId, card: SealedCard) -> SealedCard:
+        """Store a card of the account's profile, unless one of its number or a later one is there; return the newest.
+
+        The profile must be the account's.
+        """
+
+    async def profile(self, account: AccountId, profile: ProfileId) -> SealedCard | None:
+        """Return the newest card of an account's profile."""
+
+    async def put_group(self, conversation: ConversationId, card: SealedCard) -> SealedCard:
+        """Store a card of a conversation, unless one of its number or a later one is there; return the newest.
+
+        The conversation must be there.
+        """
+
+    async def group(self, conversation: ConversationId) -> SealedCard | None:
+        """Return the newest card of a conversation."""
 
 
 class JournalStore(Protocol):

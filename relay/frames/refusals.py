@@ -70,6 +70,8 @@ def close_code(code: Code) -> CloseCode:
             | Code.CLAIM_LIMIT
             | Code.STALE_DEVICES
             | Code.STALE_CHAIN
+            | Code.STALE_CARD
+            | Code.BAD_CARD
             | Code.NOT_JOINED
             | Code.OUT_OF_RANGE
         ):

@@ -2,6 +2,7 @@
 
 from domain.ports import Stores
 from simulation.stores.bus import RecordingBus
+from simulation.stores.cards import MemoryCards
 from simulation.stores.consent import MemoryConsent
 from simulation.stores.conversations import MemoryConversations
 from simulation.stores.devices import MemoryDevices, MemoryPrekeys
@@ -35,6 +36,7 @@ def open_memory_stores(
         prekeys=MemoryPrekeys(memory, interference),
         conversations=MemoryConversations(memory, interference),
         consent=MemoryConsent(memory, interference),
+        cards=MemoryCards(memory, interference),
         journal=MemoryJournal(memory, interference),
         mailbox=MemoryMailbox(memory, interference),
         epochs=MemoryEpochs(memory, interference),

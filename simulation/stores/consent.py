@@ -33,6 +33,11 @@ class MemoryConsent:
             ),
             waiting=sum(row is not None and row.inviter == account and not row.accepted for row in rows),
             blocked=(found.account, account) in self._memory.blocks,
+            asks=any(
+                row.account == account and row.inviter == found.account and not row.accepted
+                for talk in self._memory.talks.values()
+                for row in talk.members.values()
+            ),
         )
 
     async def invited_devices(self, account: AccountId, conversation: ConversationId) -> Mapping[DeviceId, AccountId]:

@@ -158,6 +158,7 @@ class Memory:
     claims: dict[tuple[AccountId, DeviceId], list[int]] = field(default_factory=dict)
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
+    cards: dict[ProfileId | ConversationId, talk_model.SealedCard] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     spending: dict[bytes, float] = field(default_factory=dict)
     """When each bucket is full again."""

@@ -23,7 +23,7 @@ EDGES = [edge for kind in BODIES for edge in edges(kind)]
 REQUESTS = {
     *("CodeRequest", "SignIn", "Refresh", "NewStatements", "NewDeviceList", "LostDeviceLists", "LinkProof"),
     *("SignedKey", "PrekeyUpload", "PrekeyClaim", "NewMessage", "NewProfile", "ProfileUpdate"),
-    *("Policies", "WorkingHours", "DeviceProof", "FirstWords"),
+    *("Policies", "WorkingHours", "DeviceProof", "FirstWords", "SealedCard"),
 }
 
 

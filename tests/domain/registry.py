@@ -8,6 +8,7 @@ from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
+from domain.talk.cards import Cards
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
@@ -44,6 +45,7 @@ class Registry:
         )
         self.conversations = Conversations(stores.conversations, stores.devices)
         self.consent = Consent(stores.consent, self.budgets, clock=clock)
+        self.cards = Cards(stores.cards, stores.profiles, stores.consent, stores.conversations, self.budgets)
         self.lost_statements = LostStatements(
             *(stores.conversations, stores.profiles, stores.devices, stores.epochs, bus),
             node="api",

@@ -59,7 +59,11 @@ _REACH: Final = """
                SELECT count(*) FROM membership
                WHERE membership.profile_id = asked.profile_id AND inviter_id = $1 AND NOT accepted
            ),
-           EXISTS (SELECT FROM block WHERE block.account_id = owner.account_id AND blocked_id = $1)
+           EXISTS (SELECT FROM block WHERE block.account_id = owner.account_id AND blocked_id = $1),
+           EXISTS (
+               SELECT FROM membership
+               WHERE membership.account_id = $1 AND inviter_id = owner.account_id AND NOT accepted
+           )
     FROM unnest($2::uuid[]) AS asked (profile_id)
     JOIN profile_account AS owner USING (profile_id)
     JOIN profile USING (account_id, profile_id)

@@ -1,6 +1,7 @@
 """`python -m tests.contract.vectors.write`: the golden bytes of protocol v2, for our tests and for writers
 of clients.
 """
+# ruff: noqa: RUF001 - some names are to look like others
 
 import json
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 from msgspec.structs import replace
+from nacl import bindings
 
 from tests.chains import NOW_MS, Chain, ChainSigner, keys_of
 from tests.contract import device_lists as lists
@@ -18,11 +20,13 @@ from tests.contract import examples as x
 from varde_contract import codec, signed_statements
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
+from varde_contract.card import Card, CardKind, CardPlace, associated_data, card_statement, encode_card
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
 from varde_contract.ids import SpaceId, uuid7
 from varde_contract.kem import KemKeyPair, MlKemKeyPair, encapsulate_mlkem
+from varde_contract.names import clean_name, compared, lookalike
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
 from varde_contract.talk import Role
@@ -37,6 +41,7 @@ RELAY_STATIC: Final = bytes(range(64, 96))
 RELAY_EPHEMERAL: Final = bytes(range(96, 128))
 ROOT_SEED: Final = bytes(range(128, 160))
 SIGNING_SEED: Final = bytes(range(160, 192))
+CARD_NONCE: Final = bytes(range(24))
 IDENTITY: Final = bytes(range(192, 224))
 RELAY_KEM: Final = MlKemKeyPair(bytes(range(64)))
 KEM: Final = KemKeyPair.from_private(bytes(range(96)))
@@ -314,6 +319,44 @@ def _poll(chain: Chain, by: ChainSigner) -> bytes:
     return _encoder.encode([statement, by.key.sign(s.statement_bytes(statement))])
 
 
+def cards() -> dict[str, Any]:
+    """A card of a profile and one of a group, from what is on them to what the server keeps; and what names become."""
+    signing = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED)
+    group = CardPlace(CardKind.GROUP, x.CONVERSATION)
+    return {
+        "signing_private": SIGNING_SEED.hex(),
+        "key": CLIENT_STATIC.hex(),
+        "nonce": CARD_NONCE.hex(),
+        "cards": [
+            _card(signing, CardPlace(CardKind.PROFILE, x.ALICE_PRIVAT), 1, "Åse", b""),
+            _card(signing, group, 2**40, "Sailing 🏴", b"\x89PNG\r\n\x1a\n" + bytes(1_000)),
+        ],
+        "names": [
+            {"given": name, "kept": clean_name(name), "compared": compared(name), "lookalike": lookalike(name)}
+            for name in ("Bob", "  A\u030ase   Li ", "Straße", "Воb", "ANNA", "ΑΝΝΑ", "❤\ufe0f")
+        ],
+        "no_names": ["", " ", "\u200d", "\u3164", "Bob\n", "\u202eBob", "Bob\u200b", "a" * 65],
+    }
+
+
+def _card(signing: Ed25519PrivateKey, place: CardPlace, number: int, name: str, avatar: bytes) -> dict[str, Any]:
+    unsigned = Card(number, name, avatar, x.ALICE_PRIVAT, x.ALICE_PHONE, b"")
+    card = replace(unsigned, signature=signing.sign(card_statement(place, unsigned)))
+    bound = associated_data(place, number)
+    return {
+        "kind": int(place.kind),
+        "id": str(place.id),
+        "json": _json(card),
+        "statement": card_statement(place, card).hex(),
+        "padded": encode_card(card).hex(),
+        "associated_data": bound.hex(),
+        "sealed": (
+            CARD_NONCE
+            + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(encode_card(card), bound, CARD_NONCE, CLIENT_STATIC)
+        ).hex(),
+    }
+
+
 FILES: Final[dict[str, Callable[[], Any]]] = {
     "frames.json": frames,
     "handshake.json": handshakes,
@@ -321,6 +364,7 @@ FILES: Final[dict[str, Callable[[], Any]]] = {
     "signed_statements.json": signed,
     "device_lists.json": device_lists,
     "membership.json": membership,
+    "cards.json": cards,
 }
 
 

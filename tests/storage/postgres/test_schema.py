@@ -105,6 +105,8 @@ async def test_bytes_are_keys_digests_or_ciphertext(island: Island, beside: Conn
     assert free - signatures == {
         ("cipher", "sealed"),
         ("first_words", "ciphertext"),
+        ("profile_card", "sealed"),
+        ("conversation_card", "sealed"),
         ("device_list", "statement"),
         *LOG,
         *MEMBERSHIP,

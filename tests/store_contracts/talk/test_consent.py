@@ -80,13 +80,14 @@ async def test_what_waits_is_counted_until_it_is_answered(stores: Stores) -> Non
     async def standing() -> Reach:
         return (await stores.consent.reach(alice.account, [bob.profile, ProfileId(id_of(9))]))[bob.profile]
 
-    assert await standing() == Reach(
-        bob.account, FoundBy.EVERYONE, shares=False, signed=False, waiting=3, blocked=False
-    )
+    waits = Reach(bob.account, FoundBy.EVERYONE, shares=False, signed=False, waiting=3, blocked=False, asks=False)
+    assert await standing() == waits
+    asked = (await stores.consent.reach(bob.account, [alice.profile]))[alice.profile]
+    assert (asked.shares, asked.waiting, asked.asks) == (False, 0, True)
     await answer(stores, first, 1, alice, None)
     assert (await standing()).waiting == 2
     await answer(stores, second, 2, alice, bob)
-    assert await standing() == Reach(bob.account, FoundBy.EVERYONE, shares=True, signed=True, waiting=1, blocked=False)
+    assert await standing() == replace(waits, shares=True, signed=True, waiting=1)
     assert await stores.consent.block(bob.account, alice.account, NOW_MS, 1)
     assert (await standing()).blocked
     assert await shown(stores) == []
