@@ -84,8 +84,10 @@ def _prepare() -> tuple[str, Serve]:
 
 
 async def _run_shared_budgets(services: Services, stores: Stores, pepper: bytes) -> NoReturn:
-    """Let budgets hold over all nodes and APIs, and the sign-in limit over all APIs."""
-    shared = [*shared_budgets(services.budgets), share("sign-in", services.sign_in_limit, partial(network_key, pepper))]
+    """Let budgets hold over all nodes and APIs, and limits of networks over all APIs."""
+    networks = {"sign-in": services.sign_in_limit, "look-ups of a network": services.look_up_limit}
+    shared = shared_budgets(services.budgets)
+    shared += [share(name, buckets, partial(network_key, pepper)) for name, buckets in networks.items()]
     while True:
         await trio.sleep(PERIOD)
         await share_spending(stores.spending, shared)

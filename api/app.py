@@ -19,8 +19,8 @@ from api.http.requests import BoundedRequest
 from api.metrics.counters import ApiMetrics
 from api.operation import SERVICES
 from api.resources import service, transparency
-from api.resources.people import accounts, device_lists, devices, prekeys, sign_in
-from api.resources.talk import cards, consent, conversations, messages, statements
+from api.resources.people import accounts, device_lists, devices, prekeys, sign_in, user_names
+from api.resources.talk import cards, consent, conversations, links, messages, statements
 from api.schema import document_of, open_schema
 from api.services import Services
 from domain.ports import StoreFault, StoreUnavailable
@@ -33,6 +33,8 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     sign_in.blueprint,
     accounts.account,
     accounts.profiles,
+    user_names.own,
+    user_names.names,
     device_lists.own,
     device_lists.accounts,
     devices.devices,
@@ -43,10 +45,12 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     consent.requests,
     consent.blocks,
     cards.blueprint,
+    links.links,
     messages.blueprint,
     devices.relay,
     transparency.blueprint,
     service.health,
+    links.page,
     service.documentation,
 )
 # For browsers that are led here: nothing of an answer may be run as a script, framed, read by other sites, or kept.

@@ -55,13 +55,15 @@ _BODY: Final = frozenset(
 class Declaration(TypedDict, total=False):
     """What a decorator is told. `refuses` are the domain's own refusals; those of HTTP and of the token are known.
 
-    `limits_sign_in` counts a request against its network address. `spends` names what a request takes from the budgets
-    of the account that asks, beside the request itself; what depends on the body is spent by the view.
+    `limits_sign_in` counts a request against its network address; `limits_look_ups` too, in a count of its own.
+    `spends` names what a request takes from the budgets of the account that asks, beside the request itself; what
+    depends on the body is spent by the view.
     """
 
     answers: Required[dict[int, type[Struct] | None]]
     refuses: tuple[RefusalCode, ...]
     limits_sign_in: bool
+    limits_look_ups: bool
     spends: tuple[Budget, ...]
 
 
@@ -72,6 +74,7 @@ class Operation:
     answers: dict[int, type[Struct] | None]
     refuses: tuple[RefusalCode, ...] = ()
     limits_sign_in: bool = False
+    limits_look_ups: bool = False
     spends: tuple[Budget, ...] = ()
     body: type[Struct] | None = None
     query: type[Struct] | None = None
@@ -177,6 +180,8 @@ def _handler(operation: Operation, call: PublicView[Path]) -> Handler[Path]:
         timeouts = services.config.timeouts
         with span(call.__name__), trio.move_on_after(timeouts.body + timeouts.work):
             if operation.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
+                return respond(refused)
+            if operation.limits_look_ups and (refused := services.look_up_limit.spend(_network(services))):
                 return respond(refused)
             return respond(await call(services, *args, **path))
         return respond(UNAVAILABLE)

@@ -18,11 +18,13 @@ from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
 from domain.people.tickets import TicketIssuer
+from domain.people.user_names import UserNames
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.cards import Cards
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
+from domain.talk.links import Links
 from domain.talk.lost_statements import LostStatements
 from domain.talk.sending import Messages
 from domain.transparency.log import Log
@@ -33,6 +35,8 @@ from varde_contract.rest.problems import Readiness
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS
 TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
+LOOK_UPS: Final = Allowance(120, 1, "Too many names and links are looked up from this network address. Wait a moment.")
+"""Of a network. An office behind one address meets on one day."""
 NODE: Final = "api"
 """Stands for the node that published an event. No relay has this name, so each takes the API's commits as another's."""
 
@@ -57,11 +61,14 @@ class Services:
     clock: Clock
     sign_in_limit: TokenBuckets[str]
     """By the network of an address."""
+    look_up_limit: TokenBuckets[str]
+    """The same, for who looks up user names and links."""
     budgets: Budgets
     sign_in: SignIn
     sessions: Sessions
     accounts: Accounts
     profiles: Profiles
+    user_names: UserNames
     devices: Devices
     device_lists: DeviceLists
     prekeys: Prekeys
@@ -70,6 +77,7 @@ class Services:
     lost_statements: LostStatements
     consent: Consent
     cards: Cards
+    links: Links
     messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
@@ -84,12 +92,13 @@ def make_services(
     sessions = Sessions(stores.sessions, stores.devices, stores.bus, clock=clock, entropy=entropy)
     s, bus, metrics = stores, stores.bus, ApiMetrics()
     counted_mail = CountedMail(mail, metrics)
-    consent = Consent(s.consent, budgets, clock=clock)
+    consent = Consent(s.consent, bus, budgets, clock=clock)
     return Services(
         config=config,
         metrics=metrics,
         clock=clock,
         sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=budgets.clock),
+        look_up_limit=TokenBuckets(LOOK_UPS, clock=budgets.clock),
         budgets=budgets,
         sign_in=SignIn(
             *(s.sign_in, counted_mail, sessions),
@@ -101,6 +110,9 @@ def make_services(
         sessions=sessions,
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),
+        user_names=UserNames(
+            s.user_names, s.profiles, consent.may_ask, pepper=keys.pepper, other_peppers=keys.other_peppers, clock=clock
+        ),
         devices=Devices(s.devices),
         device_lists=DeviceLists(s.accounts, s.devices, s.profiles, bus, clock=clock),
         prekeys=Prekeys(s.prekeys, s.devices, s.conversations, s.consent, bus, budgets, clock=clock),
@@ -110,7 +122,8 @@ def make_services(
             *(s.conversations, s.profiles, s.devices, s.epochs, bus), node=NODE, clock=clock, entropy=entropy
         ),
         consent=consent,
-        cards=Cards(s.cards, s.profiles, s.consent, s.conversations, budgets),
+        cards=Cards(s.cards, s.profiles, s.consent, s.conversations, budgets, clock=clock),
+        links=Links(s.links, s.profiles, clock=clock),
         messages=Messages(
             *(s.conversations, s.journal, s.epochs, bus, budgets), node=NODE, clock=clock, entropy=entropy
         ),

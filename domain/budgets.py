@@ -53,6 +53,7 @@ class Budget(enum.StrEnum):
     ROSTER_MOVES = "roster-moves"
     INVITATIONS = "invitations"
     STRANGERS = "strangers"
+    LOOK_UPS = "look-ups"
 
 
 ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
@@ -75,6 +76,8 @@ ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
     Budget.INVITATIONS: Allowance(200, 1 / 5, "This account invites too often. Wait a moment."),
     # Who begins asks a full group at once; ten an hour are more new people than anybody meets, and few for who spams.
     Budget.STRANGERS: Allowance(64, 10 / 3_600, "This account asked too many people it shares nothing with. Wait."),
+    # User names and links are looked up whole, one by one, by people. Nobody needs more of it who is not guessing.
+    Budget.LOOK_UPS: Allowance(10, 10 / 60, "This account looks up too many names and links. Wait a moment."),
 }
 
 

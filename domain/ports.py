@@ -9,9 +9,25 @@ from msgspec import Struct
 from domain.events import Event
 from domain.fleet.ports import NodeStore
 from domain.jobs.ports import LeaseStore
-from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
+from domain.people.ports import (
+    AccountStore,
+    DeviceStore,
+    PrekeyStore,
+    ProfileStore,
+    SessionStore,
+    SignInStore,
+    UserNameStore,
+)
 from domain.retention.ports import RetentionStore
-from domain.talk.ports import CardStore, ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
+from domain.talk.ports import (
+    CardStore,
+    ConsentStore,
+    ConversationStore,
+    EpochStore,
+    JournalStore,
+    LinkStore,
+    MailboxStore,
+)
 from domain.transparency.ports import LogStore, StaleLogStore
 from varde_contract.ids import ConversationId
 
@@ -102,11 +118,13 @@ class Stores(Struct, frozen=True):
     sign_in: SignInStore
     sessions: SessionStore
     profiles: ProfileStore
+    user_names: UserNameStore
     devices: DeviceStore
     prekeys: PrekeyStore
     conversations: ConversationStore
     consent: ConsentStore
     cards: CardStore
+    links: LinkStore
     journal: JournalStore
     mailbox: MailboxStore
     epochs: EpochStore

@@ -19,6 +19,10 @@ UNREACHABLE: Final[Mapping[RefusalCode, str]] = {
         (RefusalCode.WRONG_KIND, RefusalCode.ALREADY_MEMBER, RefusalCode.LAST_OWNER, RefusalCode.DEVICE_EXISTS),
         "judged from the signed statement alone, and the SDK signs none like it: tests/domain and tests/api do",
     ),
+    **dict.fromkeys(
+        (RefusalCode.NAME_TAKEN, RefusalCode.BAD_CARD, RefusalCode.STALE_CARD),
+        "nobody in a run has a user name or a card: tests/api does",
+    ),
     RefusalCode.TOO_SLOW: "requests to the API come whole: there is no HTTP connection between",
     RefusalCode.INTERNAL: "it is a bug, and a violation",
 }

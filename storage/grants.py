@@ -49,23 +49,24 @@ RIGHTS: Final[Mapping[str, Sequence[Rights]]] = {
                 *("claim_window", "membership", "membership_chain", "membership_statement", "first_words", "block"),
                 *("pair_conversation", "message", "delivery", "spending", _CIPHER_KEY),
                 *("log_pending", "log_entry", "log_tile", "log_checkpoint", "profile_card", "conversation_card"),
+                *("link", "link_use", "name_account"),
             ),
             "insert": (
                 *("account", "address_account", "one_time_code", "code_window", "profile", "profile_account", "device"),
                 *("device_account", "device_list", "session", "revocation", "one_time_key", "fallback_key"),
                 *("claim_window", "conversation", "membership", "membership_chain", "membership_statement"),
                 *("first_words", "block", "pair_conversation", "message", "cipher", "delivery", "spending"),
-                *("log_pending", "profile_card", "conversation_card"),
+                *("log_pending", "profile_card", "conversation_card", "link", "link_use", "name_account"),
             ),
             "update": (
                 *("account(list_number)", "address_account", "one_time_code", "code_window", "profile", "device"),
                 *("session", "revocation", "one_time_key", "fallback_key", "claim_window", "conversation(head)"),
                 *("membership", "membership_chain", "first_words", "delivery", "spending"),
-                *("profile_card", "conversation_card"),
+                *("profile_card", "conversation_card", "link", "name_account"),
             ),
             "delete": (
                 *("one_time_code", "device", "session", "membership", "first_words", "block", "pair_conversation"),
-                *("cipher", "delivery", "spending"),
+                *("cipher", "delivery", "spending", "link", "name_account"),
             ),
         },
     ),
@@ -79,6 +80,7 @@ RIGHTS: Final[Mapping[str, Sequence[Rights]]] = {
                 *("one_time_code(address, expires_ms)", "code_window(address, until_ms)"),
                 *("session(account_id, session_id, refresh_expires_ms)", _CIPHER_KEY),
                 *("one_time_key(account_id, device_id, key, handed_out_ms)", "audit_entry(number, done_ms)"),
+                *("link(account_id, link_id, expires_ms)", "name_account(skeleton, freed_ms)"),
             ),
             "insert": ("job_lease", "revocation", "delivery", "log_pending", "log_entry", "log_tile", "log_checkpoint"),
             "update": (
@@ -86,11 +88,12 @@ RIGHTS: Final[Mapping[str, Sequence[Rights]]] = {
                 # To lock a row that is about to be deleted takes the right to change some column of it.
                 *("one_time_code(expires_ms)", "code_window(until_ms)", "claim_window(until_ms)"),
                 *("session(refresh_expires_ms)", "one_time_key(handed_out_ms)", "cipher(seq)"),
+                *("link(expires_ms)", "name_account(freed_ms)"),
                 "audit_entry(done_ms)",  # no row of it can be changed: a trigger sees to that
             ),
             "delete": (
                 *("job_lease", "message", "cipher", "delivery", "one_time_code", "code_window", "session"),
-                *("revocation", "claim_window", "one_time_key", "log_pending", "audit_entry"),
+                *("revocation", "claim_window", "one_time_key", "log_pending", "audit_entry", "link", "name_account"),
             ),
         },
     ),

@@ -26,6 +26,7 @@ from storage.postgres.people.prekeys import PostgresPrekeys
 from storage.postgres.people.profiles import PostgresProfiles
 from storage.postgres.people.sessions import PostgresSessions
 from storage.postgres.people.sign_in import PostgresSignIn
+from storage.postgres.people.user_names import PostgresUserNames
 from storage.postgres.pool import Timeouts, open_pool
 from storage.postgres.pooler import refuse_shared_sessions
 from storage.postgres.retention import PostgresRetention
@@ -35,6 +36,7 @@ from storage.postgres.talk.cards import PostgresCards
 from storage.postgres.talk.consent import PostgresConsent
 from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
+from storage.postgres.talk.links import PostgresLinks
 from storage.postgres.talk.mailbox import PostgresMailbox
 from storage.postgres.transactions import Transactions
 from storage.postgres.transparency import PostgresLog, ReplicaLog
@@ -130,11 +132,13 @@ def _stores(transactions: Transactions, connections: TrioConnections, epochs: Po
         sign_in=PostgresSignIn(transactions),
         sessions=PostgresSessions(transactions),
         profiles=PostgresProfiles(transactions),
+        user_names=PostgresUserNames(transactions),
         devices=PostgresDevices(transactions),
         prekeys=PostgresPrekeys(transactions),
         conversations=PostgresConversations(transactions),
         consent=PostgresConsent(transactions),
         cards=PostgresCards(transactions),
+        links=PostgresLinks(transactions),
         journal=PostgresJournal(transactions, connections),
         mailbox=PostgresMailbox(transactions),
         epochs=epochs,

@@ -18,7 +18,7 @@ LOCAL: Final = "local"
 """A table that stays on the coordinator."""
 BY_ACCOUNT: Final = (
     *("account", "profile", "device", "session", "revocation", "one_time_key", "fallback_key", "claim_window", "space"),
-    *("device_list", "block", "profile_card"),
+    *("device_list", "block", "profile_card", "link", "link_use"),
 )
 BY_CONVERSATION: Final = (
     *("conversation", "membership", "membership_chain", "membership_statement", "first_words", "message", "cipher"),
@@ -36,6 +36,7 @@ TABLES: Final[Mapping[str, str]] = {
     "profile_account": "profile_id",
     "device_account": "device_id",
     "pair_conversation": "low_profile_id",
+    "name_account": "skeleton",
     **dict.fromkeys(ON_COORDINATOR, LOCAL),
 }
 JOIN: Final = "join"
@@ -87,7 +88,12 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("rosters._ROSTERS", JOIN): PEOPLE,
     ("rosters._VIEW", JOIN): PEOPLE,
     ("sign_in._FIND_ACCOUNT", JOIN): PEOPLE,
+    ("retention._LINKS", "link"): SWEEP,
+    ("retention._USER_NAMES", "name_account"): SWEEP,
     ("transparency._ENQUEUE_ALL", "device_list"): "once, when an operator begins a new log",
+    ("user_names._COUNT", "name_account"): RARE,
+    ("user_names._FORGET", "name_account"): RARE,
+    ("user_names._FREE", "name_account"): RARE,
 }
 """What may be as it is, and why, by place and table. What begins with BLOCKS has to change before there is a Citus."""
 

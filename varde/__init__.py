@@ -55,6 +55,7 @@ from varde.events import (
     ForkedLog,
     Gap,
     HistoryLost,
+    LinkUsed,
     MembershipChange,
     Message,
     NotJoined,
@@ -76,7 +77,7 @@ from varde.events import (
     Withheld,
 )
 from varde.identity import Enrolled, Identity, Profile
-from varde.invitation_links import InvitationLink
+from varde.links import LinkInfo
 from varde.own_list import OwnList, RootKeyAnnouncement
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
@@ -85,6 +86,7 @@ from varde.transparency import LoggedDeviceList
 from varde_contract.close_codes import CloseCode
 from varde_contract.device_list import DeviceList, ListedDevice
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.links import GroupLink, PersonLink
 from varde_contract.people import FoundBy, ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.people import CodeSent, DeviceView, SessionView
@@ -122,11 +124,13 @@ __all__ = [
     "FoundBy",
     "Gap",
     "GapReason",
+    "GroupLink",
     "HistoryLost",
     "Identity",
-    "InvitationLink",
     "KeyFile",
     "Learned",
+    "LinkInfo",
+    "LinkUsed",
     "ListRollback",
     "ListedDevice",
     "LogForked",
@@ -145,6 +149,7 @@ __all__ = [
     "OwnList",
     "OwnListChanged",
     "Passphrase",
+    "PersonLink",
     "Presence",
     "PresenceState",
     "Profile",

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from varde.conversation import Conversation
 from varde.crypto.root_key import safety_number
-from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
+from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventIterator
 from varde.events import Event, Request
 from varde.identity import Identity, default_profile
-from varde.invitation_links import InvitationLink
+from varde.links import LinkInfo
 from varde.own_list import OwnList
 from varde.reconnector import TICKET
 from varde.rest import SESSION
@@ -20,10 +21,12 @@ from varde.store.people import Contacts
 from varde.transparency import LoggedDeviceList
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.links import Link, PersonLink
 from varde_contract.people import FoundBy
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import DeviceView, ProfileUpdate, SessionView
 from varde_contract.talk import ConversationKind, PresenceState
+from varde_contract.user_names import UserNameFault, normal_user_name
 
 
 class Client:
@@ -115,14 +118,55 @@ class Client:
         """Open a new group and invite these profiles; this account's is its owner. Raises what `open_dm` raises."""
         return await self._open(ConversationKind.GROUP, as_profile, profiles)
 
-    async def join_by_link(self, link: InvitationLink, *, as_profile: ProfileId | None = None) -> Conversation:
-        """Come into a group by a link. What was said before cannot be read.
+    async def make_link(self, expires: datetime, *, uses: int = 1, as_profile: ProfileId | None = None) -> PersonLink:
+        """Make a link to a profile of this account: who has it may ask so many times and until then, whoever it may be
+        found by, and is accepted by this client while it runs. `link.url` is to be handed on, over a way you trust.
 
-        Raises NotFound where the link is used up, expired or revoked, UntrustedDevice where the server shows another
-        group than the one it was made for, Refusal, Unreachable.
+        Nobody has to believe the server who the other is: the link pins both sides. Raises VardeError, Refusal,
+        Unreachable.
         """
-        await self._services.memberships.join(link, default_profile(self.identity, as_profile))
-        return self.conversation(link.conversation)
+        profile, expires_ms = default_profile(self.identity, as_profile), round(expires.timestamp() * 1_000)
+        return await self._services.links.make_person(profile, expires_ms, uses)
+
+    async def links(self) -> Sequence[LinkInfo]:
+        """Return the links that somebody can still use, to this account and into its groups."""
+        return await self._services.links.all()
+
+    async def revoke_link(self, code: str) -> LinkInfo:
+        """Let nobody come by a link any more: by its `LinkInfo.code`. Raises NotFound, Refusal, Unreachable."""
+        return await self._services.links.revoke(code)
+
+    def parse_link(self, text: str, *, same_server: bool = False) -> Link:
+        """Read a link, to show what it leads to before it is used.
+
+        Raises VardeError for what is none. With `same_server` also one with another address is taken: of the same
+        server, by the caller's word.
+        """
+        return self._services.links.parse(text, same_server=same_server)
+
+    async def use_link(self, link: Link | str, *, as_profile: ProfileId | None = None) -> Conversation:
+        """Come into a group, or ask the person that a link leads to. What was said in a group before cannot be read.
+
+        Raises VardeError for what is no link of this server, NotFound where it is used up, expired or revoked,
+        UntrustedDevice where the server shows another group, account or root key than the link names, Refusal,
+        Unreachable.
+        """
+        parsed = self.parse_link(link) if isinstance(link, str) else link
+        profile = default_profile(self.identity, as_profile)
+        return self.conversation(await self._services.links.use(parsed, profile))
+
+    async def set_user_name(self, name: str, *, as_profile: ProfileId | None = None) -> None:
+        """Let a profile be found by this name, as its `found_by` allows. Raises VardeError, Refusal, Unreachable."""
+        profile = default_profile(self.identity, as_profile)
+        await self._services.rest.set_user_name(profile, _user_name(name))
+
+    async def remove_user_name(self, *, as_profile: ProfileId | None = None) -> None:
+        """Let a profile be found by no user name. Raises Refusal, Unreachable."""
+        await self._services.rest.remove_user_name(default_profile(self.identity, as_profile))
+
+    async def find_user_name(self, name: str) -> ProfileId:
+        """Return whose user name it is, by the server's word: compare safety numbers. Raises VardeError, NotFound."""
+        return (await self._services.rest.find_user_name(_user_name(name))).profile
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
@@ -231,3 +275,10 @@ class Client:
             if page.next is None:
                 return
             after = page.next
+
+
+def _user_name(typed: str) -> str:
+    try:
+        return normal_user_name(typed)
+    except UserNameFault as fault:
+        raise VardeError(str(fault), code="bad-user-name") from None

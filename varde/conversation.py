@@ -8,12 +8,12 @@ from varde.errors import Busy, NotEnrolled, TooLarge, Unreachable
 from varde.event_stream import EventIterator
 from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
-from varde.invitation_links import InvitationLink
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
+from varde_contract.links import GroupLink
 from varde_contract.membership_statements import ChangeRole, Decline, InviteLink, Leave, Remove
 from varde_contract.padding import CONTENT_BYTES
 from varde_contract.rest.talk import ConversationView, MemberView
@@ -135,6 +135,11 @@ class Conversation:
         state = self._services.memberships.state(self.id)
         return state.kind is ConversationKind.DM and len(state.members) > len(state.accepted)
 
+    async def wait_accepted(self) -> None:
+        """Return when the other one of a dm has accepted. The caller sets a deadline."""
+        while self.waiting:
+            await self._services.joins.wait_changed()
+
     async def accept(self) -> None:
         """Accept the invitation: what is sent from now on is for this account too. Raises Refusal."""
         await self._services.memberships.accept(self.id)
@@ -148,16 +153,16 @@ class Conversation:
         """Invite somebody into a group, who cannot read earlier messages. Raises Refusal."""
         await self._services.memberships.invite(self.id, profile, Role(role))
 
-    async def make_link(self, expires: datetime, *, uses: int = 1, role: Role | str = Role.MEMBER) -> InvitationLink:
+    async def make_link(self, expires: datetime, *, uses: int = 1, role: Role | str = Role.MEMBER) -> GroupLink:
         """Invite whoever is given the link, so many times and until then. Give it over a way you trust.
 
         Raises Refusal.
         """
         expires_ms = round(expires.timestamp() * 1_000)
-        return await self._services.memberships.make_link(self.id, expires_ms, uses, Role(role))
+        return await self._services.links.make_group(self.id, expires_ms, uses, Role(role))
 
     async def revoke_link(self, key: bytes) -> None:
-        """Let nobody in any more by the link of this public key (`InvitationLink.key`). Raises Refusal."""
+        """Let nobody in any more by the link of this public key (`GroupLink.key`). Raises Refusal."""
         # The same key again, with no time and no uses left: that replaces the link.
         await self._services.memberships.say(self.id, lambda head: InviteLink(*head, key, 0, 0, Role.MEMBER))
 

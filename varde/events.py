@@ -200,7 +200,8 @@ class RequestsChanged(Struct, frozen=True, tag="requests-changed"):
 class Request(Struct, frozen=True, tag="request"):
     """`invited_by`, of `account`, asks `profile`, one of this account's, into a conversation. All of it is verified.
 
-    `text` is how what they want to say begins, if they have said something and this device can read it.
+    `text` is how what they want to say begins, if they have said something and this device can read it. `by_link`: they
+    have proven that they have a link which this device made.
     """
 
     conversation: ConversationId
@@ -210,6 +211,15 @@ class Request(Struct, frozen=True, tag="request"):
     account: AccountId
     members: tuple[ProfileId, ...]
     text: str | None
+    by_link: bool = False
+
+
+class LinkUsed(Struct, frozen=True, tag="link-used"):
+    """`profile` of `account` asked by a link that this device made, and was accepted."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    account: AccountId
 
 
 class RosterChange(Struct, frozen=True, tag="roster-change"):
@@ -282,6 +292,7 @@ TransientEvent: TypeAlias = (
     | RootKeyChange
     | Withheld
     | RequestsChanged
+    | LinkUsed
 )
 """Given to iterators that listen now, and not stored."""
 

@@ -41,10 +41,14 @@ class Joins:
         self._changed.set()
         self._changed = trio.Event()
 
+    async def wait_changed(self) -> None:
+        """Return when something was taken in."""
+        await self._changed.wait()
+
     async def wait_caught_up(self, conversation: ConversationId) -> None:
         """Return when the backlog of this connection is taken in. The caller sets a deadline."""
         while not self.has_caught_up(conversation):
-            await self._changed.wait()
+            await self.wait_changed()
 
     def has_caught_up(self, conversation: ConversationId) -> bool:
         """Whether the conversation is joined, and everything up to the head of then is taken in."""

@@ -10,7 +10,6 @@ from varde.errors import Busy, NotFound, Refusal, RootKeyChanged, UntrustedDevic
 from varde.events import Request
 from varde.first_words import FirstContact
 from varde.identity import Identity
-from varde.invitation_links import InvitationLink, new_seed, public_key, via_link
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.rest import Rest
@@ -19,6 +18,7 @@ from varde.store import Store
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.links import SECRET_BYTES, GroupLink, public_key, via_link
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ProfileOpening
 from varde_contract.rest.talk import ChainHead, LinkProof, NewStatements
@@ -133,14 +133,16 @@ class Memberships:
                 return ChainHead(s.parse_statement(signed[-1])[0].number, s.digest_of(signed[-1]))
         raise AssertionError("there is at least one try")
 
-    async def make_link(self, conversation: ConversationId, expires_ms: int, uses: int, role: Role) -> InvitationLink:
+    async def make_link(
+        self, origin: str, conversation: ConversationId, expires_ms: int, uses: int, role: Role
+    ) -> GroupLink:
         """Invite whoever is given the link. Raises what `say` raises."""
-        seed = new_seed()
+        seed = os.urandom(SECRET_BYTES)
         key = public_key(seed)
         head = await self.say(conversation, lambda head: s.InviteLink(*head, key, expires_ms, uses, role))
-        return InvitationLink(conversation, seed, head)
+        return GroupLink(origin, conversation, seed, head)
 
-    async def join(self, link: InvitationLink, profile: ProfileId) -> None:
+    async def join(self, link: GroupLink, profile: ProfileId) -> None:
         """Come in by a link. Raises NotFound where it is good no more, and what `say` raises."""
         via, conversation = via_link(link, profile), link.conversation
         proof = LinkProof(profile, via.key, via.signature)
@@ -195,8 +197,10 @@ class Memberships:
                 members = tuple(chain.state.accepted)
                 inviter = chain.inviters[each.profile]
                 kind, account = chain.state.kind, chain.past[inviter]
-                text = self._first_contact.read(each.conversation, inviter, each.words)
-                found.append(Request(each.conversation, kind, each.profile, inviter, account, members, text))
+                text = self._first_contact.read(each.conversation, inviter, each.profile, each.words)
+                by_link = self._first_contact.link_of(each.conversation) is not None
+                asked = each.conversation, kind, each.profile, inviter, account
+                found.append(Request(*asked, members, text, by_link))
         return tuple(found)
 
     async def account_of(self, profile: ProfileId) -> AccountId:

@@ -27,6 +27,9 @@ class BackgroundWork(Lookups, Protocol):
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """Call `action` after so many milliseconds."""
 
+    def look_at_requests(self) -> None:
+        """Let in who asks by a link of this device."""
+
     def refill_prekeys(self) -> None:
         """Upload prekeys where few are left."""
 
@@ -275,6 +278,7 @@ class Receiver:
     def _changed(self, changed: f.Changed) -> None:
         if changed.kind is f.ChangeKind.REQUESTS:
             self._on_commit.append(lambda: self._events.publish(RequestsChanged()))
+            self._on_commit.append(self._background.look_at_requests)
         elif changed.kind is f.ChangeKind.KEYS_LOW:
             self._on_commit.append(self._background.refill_prekeys)
         elif changed.conversation is not None:

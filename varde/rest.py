@@ -11,7 +11,7 @@ from varde.clock import now
 from varde.errors import SignedOut
 from varde.http import Http
 from varde.store import Store
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, LinkId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
     AccountView,
@@ -22,9 +22,11 @@ from varde_contract.rest.people import (
     DeviceProof,
     Devices,
     DeviceView,
+    FoundProfile,
     LostDeviceLists,
     NewDeviceList,
     NewProfile,
+    NewUserName,
     PrekeyClaim,
     PrekeyCount,
     PrekeyUpload,
@@ -38,6 +40,7 @@ from varde_contract.rest.people import (
     Sessions,
     SessionTokens,
     SignIn,
+    UserNameQuery,
 )
 from varde_contract.rest.people import DeviceLists as Lists
 from varde_contract.rest.talk import (
@@ -47,7 +50,11 @@ from varde_contract.rest.talk import (
     ConversationView,
     FirstWords,
     LinkProof,
+    Links,
+    LinkUse,
+    LinkView,
     MessageStored,
+    NewLink,
     NewMessage,
     NewStatements,
     Requests,
@@ -246,6 +253,34 @@ class Rest:
     async def put_words(self, conversation: ConversationId, profile: ProfileId, words: FirstWords) -> None:
         """Let an invitation say something. The same again changes nothing."""
         await self._call("PUT", f"/v1/conversations/{conversation}/words/{profile}", type(None), body=words)
+
+    async def put_link(self, link: LinkId, new: NewLink) -> LinkView:
+        """Make an invite link to a profile. The same again changes nothing."""
+        return await self._call("PUT", f"/v1/links/{link}", LinkView, body=new)
+
+    async def links(self) -> Links:
+        """Return this account's links to its profiles."""
+        return await self._call("GET", "/v1/links", Links)
+
+    async def revoke_link(self, link: LinkId) -> None:
+        """Let nobody ask by a link. The same again changes nothing."""
+        await self._call("DELETE", f"/v1/links/{link}", type(None))
+
+    async def use_link(self, use: LinkUse) -> None:
+        """Be allowed to ask who the link leads to. The same again changes nothing."""
+        await self._call("POST", "/v1/links/use", type(None), body=use, repeat=True)
+
+    async def set_user_name(self, profile: ProfileId, name: str) -> None:
+        """Let a profile be found by a name. The same again changes nothing."""
+        await self._call("PUT", f"/v1/profiles/{profile}/user-name", type(None), body=NewUserName(name))
+
+    async def remove_user_name(self, profile: ProfileId) -> None:
+        """Let it be found by none. The same again changes nothing."""
+        await self._call("DELETE", f"/v1/profiles/{profile}/user-name", type(None))
+
+    async def find_user_name(self, name: str) -> FoundProfile:
+        """Return whose name it is."""
+        return await self._call("POST", "/v1/user-names/find", FoundProfile, body=UserNameQuery(name), repeat=True)
 
     async def blocks(self) -> Blocks:
         """Return whom this account has blocked."""

@@ -25,6 +25,7 @@ from varde.transparency import Transparency
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import Statement, UnknownStatement
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ProfileOpening
 from varde_contract.rest.talk import STATEMENTS_PER_PAGE, ConversationView, ListHead, StatementView
 from varde_contract.transparency.entry import Entry
@@ -208,6 +209,41 @@ class Rosters:
         with self._store.transaction():
             self._trust.pin_profile(profile, PinnedProfile(opening.account, opening.salt))
         return opening
+
+    async def learn_pinned(self, profile: ProfileId, account: AccountId, root_hash: bytes) -> None:
+        """Fetch and pin as `learn_profile` does, but only what a link or a contact card names: nothing is believed.
+
+        Raises UntrustedDevice for another account or root key, before anything is kept, and what `refresh` raises.
+        """
+        opening = await self._rest.opening(profile)
+        if (opening.profile, opening.account) != (profile, account):
+            raise UntrustedDevice("the server shows another account than the one that was named")
+        async with self._fetching_lists[account]:
+            known, fetched = self._trust.lists.newest(account), []
+            number = 0 if known is None else known.number
+            while number < opening.list_number:
+                page = (await self._rest.device_lists(account, number + 1, profile)).lists
+                if not page or page[-1].number <= number:
+                    raise ListRollback("the server shows fewer device lists of an account than it says there are")
+                number = page[-1].number
+                fetched += [each.list for each in page]
+            # In one transaction: of an account that is somebody else's not even the first list may stay.
+            with self._store.transaction():
+                learned = self._trust.lists.accept(account, fetched)
+                # Of any of its lists: a root key that was replaced has signed its successor, so whoever has the one
+                # that was named made all of them.
+                if root_hash not in self._trust.lists.root_hashes(account):
+                    raise UntrustedDevice("the account has another root key than the one that was named")
+                self._trust.pin_profile(profile, PinnedProfile(account, opening.salt))
+        for event in root_key_changes(account, learned):
+            self._publish(event)
+
+    def root_key(self, account: AccountId) -> bytes:
+        """Return the root key of an account's newest known list. Raises NotFound."""
+        found = self._trust.lists.root_key(account)
+        if found is None:
+            raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
+        return found
 
     async def _learn_signer(self, statement: Statement) -> None:
         opening = await self.learn_profile(statement.profile)

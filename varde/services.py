@@ -8,6 +8,7 @@ from varde.event_stream import EventStream
 from varde.first_words import FirstContact
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.links import Links
 from varde.memberships import Memberships
 from varde.named_lists import NamedLists
 from varde.outbox import Outbox
@@ -35,4 +36,5 @@ class Services:
     events: EventStream
     outbox: Outbox
     joins: Joins
+    links: Links
     transparency: Transparency

@@ -34,6 +34,7 @@ from varde.first_words import FirstContact
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.links import Links
 from varde.list_lookups import ListLookups
 from varde.lost_records import LostRecords
 from varde.memberships import Memberships
@@ -51,6 +52,7 @@ from varde.transparency import Transparency
 from varde_contract.exception_groups import ungrouped
 from varde_contract.frames import ServerFrame
 from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
+from varde_contract.links import normal_origin
 
 EPOCH = "epoch"
 """The setting with the epoch of the server's store in which everything was last put back."""
@@ -93,7 +95,8 @@ def make_services(store: Store, http: Http, identity: Identity) -> Services:
     """Build the parts of a client over an open store."""
     keychain, events = Keychain(store, OwnDevice(identity.account, identity.device)), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
-    return put_together(identity, store, keychain, rest, events, Transparency(store, rest, events.publish))
+    log, origin = Transparency(store, rest, events.publish), normal_origin(load_api_url(store))
+    return put_together(identity, store, keychain, rest, events, log, origin)
 
 
 def put_together(
@@ -103,6 +106,7 @@ def put_together(
     rest: Rest,
     events: EventStream,
     transparency: Transparency,
+    origin: str,
 ) -> Services:
     """Build the rest of a client around its keys and its API."""
     chains = Chains(store, keychain.trust, identity)
@@ -113,10 +117,11 @@ def put_together(
     first_contact = FirstContact(store, keychain, rest, rosters, identity)
     memberships = Memberships(store, rest, rosters, chains, first_contact, outbox, own_list, identity)
     joins = Joins(store, keychain, identity.device)
+    links = Links(store, rest, rosters, memberships, first_contact, joins, identity, origin)
     return Services(
         *(identity, store, keychain, rest, rosters, own_list, chains, first_contact, memberships),
         NamedLists(store, keychain.trust.lists),
-        *(events, outbox, joins, transparency),
+        *(events, outbox, joins, links, transparency),
     )
 
 
@@ -158,6 +163,7 @@ class ClientTasks:
         # The receiver first: it joins, and what waits may be encrypted only once that is answered.
         self._receiver.set_connection(connection)
         self._services.outbox.set_connection(connection)
+        self.look_at_requests()
         for head in connection.welcome.heads:
             self._services.rosters.note_version(head.conversation, head.roster_version)
         self._nursery.start_soon(self._check_own_list)
@@ -190,6 +196,10 @@ class ClientTasks:
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """See `BackgroundWork`."""
         self._nursery.start_soon(self._call_later, after_ms, action)
+
+    def look_at_requests(self) -> None:
+        """See `BackgroundWork`."""
+        self._nursery.start_soon(self._look_at_requests)
 
     def refill_prekeys(self) -> None:
         """See `BackgroundWork`."""
@@ -273,6 +283,18 @@ class ClientTasks:
             except VardeError:
                 pass  # the receiver then stores the message as undecryptable, from an unknown sender
             self._receiver.release(conversation, device, profile, reason)
+            return
+
+    async def _look_at_requests(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._services.links.accept_waiting(self._services.events.publish)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except VardeError:
+                pass  # the request stays, for a person to answer
             return
 
     async def _catch_up(self, conversation: ConversationId) -> None:

@@ -14,7 +14,18 @@ from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, contacts, conversations, devices, messages, phrase, requests, transparency
+from varde_cli import (
+    account,
+    contacts,
+    conversations,
+    devices,
+    invite,
+    messages,
+    phrase,
+    requests,
+    transparency,
+    user_names,
+)
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
@@ -34,6 +45,7 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
         *(devices.sessions, account.logout),
     ),
     "People and conversations": (
+        *(invite.invite, invite.join, user_names.username, user_names.find),
         *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),
         *(requests.block, requests.unblock, requests.blocked, requests.found_by),
     ),

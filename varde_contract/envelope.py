@@ -12,7 +12,6 @@ from typing import Annotated, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import astuple
 
 from varde_contract import codec, padding
 from varde_contract.errors import PeerFault
@@ -67,6 +66,8 @@ class Invite(SecretStruct, frozen=True, array_like=True, tag="invite"):
     number: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
     hash: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
     text: Annotated[str, Meta(max_length=FIRST_WORDS_CHARACTERS)]
+    proof: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)] | None = None
+    """That the writer has a link of the reader's: `links.PersonLink.proof`."""
 
 
 Body: TypeAlias = Text | GroupKey | Empty | Invite
@@ -175,6 +176,7 @@ _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Body))
 _MESSAGE = b"varde.v2 message\x00"
 _LISTS = b"varde.v2 lists\x00"
 _RECIPIENT = Envelope.__struct_fields__.index("recipient")
+_BODY = Envelope.__struct_fields__.index("body")
 _NIL = msgspec.Raw(b"\xc0")
 
 
@@ -198,11 +200,23 @@ def message_digest(plaintext: bytes) -> bytes:
     return hashlib.sha256(_MESSAGE + _encoder.encode(fields)).digest()
 
 
-def encode_envelope(envelope: Envelope) -> bytes:
+def encode_envelope(envelope: Envelope | UnknownEnvelope) -> bytes:
     """Encode and pad: the plaintext for Olm or Megolm. Raises LocalMisuse when it is too large."""
-    # `parts` is left out where there are none, which is nearly always: the bytes are those of before there were any.
-    fields = astuple(envelope)
+    # What is not said is left out at the end: the bytes are those of before there was more to say.
+    fields = [getattr(envelope, name) for name in Envelope.__struct_fields__]
+    if not isinstance(envelope.body, msgspec.Raw):
+        fields[_BODY] = _without_defaults(envelope.body)
     return padding.pad(_encoder.encode(fields if envelope.parts is not None else fields[:-1]))
+
+
+def _without_defaults(body: Body) -> list[object]:
+    kind = type(body)
+    fields = [kind.__struct_config__.tag, *(getattr(body, name) for name in kind.__struct_fields__)]
+    for default in reversed(kind.__struct_defaults__):
+        if fields[-1] != default:
+            break
+        fields.pop()
+    return fields
 
 
 def open_envelope(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:

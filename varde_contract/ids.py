@@ -38,6 +38,7 @@ ClientId = NewType("ClientId", Uuid7)
 SessionId = NewType("SessionId", Uuid7)
 EpochId = NewType("EpochId", Uuid7)
 SpaceId = NewType("SpaceId", Uuid7)
+LinkId = NewType("LinkId", Uuid7)
 
 ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 """An id as text."""

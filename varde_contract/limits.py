@@ -30,6 +30,12 @@ ONE_TIME_KEYS_PER_DEVICE = 100
 REQUESTS_OF_STRANGERS = 32
 REQUESTS_PER_ACCOUNT = 8
 BLOCKS_PER_ACCOUNT = 1_000
+LINKS_PER_ACCOUNT = 64
+"""Invite links to its profiles that are live at once. All of a profile are compared with what is shown."""
+LINK_USES = 1_000
+LINK_DAYS = 366
+USER_NAMES_PER_ACCOUNT = 16
+"""With those that were given up lately: nobody keeps names from others by changing theirs."""
 FIRST_WORDS_CHARACTERS = 2_000
 FIRST_WORDS_BYTES = 16 * KIB
 """One ciphertext of them: four bytes a character, both layers and padding."""

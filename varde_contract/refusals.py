@@ -39,6 +39,7 @@ class RefusalCode(enum.StrEnum):
     WRONG_KIND = "wrong-kind"
     ALREADY_MEMBER = "already-member"
     LAST_OWNER = "last-owner"
+    NAME_TAKEN = "name-taken"
     TOO_MANY = "too-many"
     CLAIM_LIMIT = "claim-limit"
     RATE_LIMITED = "rate-limited"

@@ -64,6 +64,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             | RefusalCode.WRONG_KIND
             | RefusalCode.ALREADY_MEMBER
             | RefusalCode.LAST_OWNER
+            | RefusalCode.NAME_TAKEN
             | RefusalCode.TOO_MANY
             | RefusalCode.STALE_DEVICES
             | RefusalCode.STALE_CHAIN

@@ -47,6 +47,11 @@ def instant(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def milliseconds(moment: datetime) -> int:
+    """Return milliseconds since the Unix epoch, cut off: the other way."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
 def respond(answer: Answer, headers: dict[str, str] | None = None) -> TrioResponse:
     """Return the response."""
     match answer:

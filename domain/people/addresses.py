@@ -1,5 +1,7 @@
 """E-mail addresses, which the server uses and does not keep: how they are spelled, and their keyed digest.
 
+User names, networks and codes have keyed digests, too.
+
 Two addresses with one digest are one person here, so a code always goes to the normal spelling: were it mailed as
 typed, somebody whose address folds to the same letters could take the account over.
 """
@@ -11,6 +13,8 @@ import unicodedata
 _ADDRESS = b"varde.v1 address\x00"
 _CODE = b"varde.v1 one-time code\x00"
 _NETWORK = b"varde.v1 network\x00"
+_NAME = b"varde.v2 user name\x00"
+_SKELETON = b"varde.v2 user name skeleton\x00"
 
 
 def normal_address(typed: str) -> str:
@@ -28,6 +32,16 @@ def address_digest(pepper: bytes, normal: str) -> bytes:
 def code_digest(pepper: bytes, normal: str, code: str) -> bytes:
     """Return what stands for a code mailed to the address. No address can hold the zero byte between the two."""
     return _keyed(pepper, _CODE + normal.encode() + b"\x00" + code.encode())
+
+
+def name_digest(pepper: bytes, name: str) -> bytes:
+    """Return what stands for a user name in the database."""
+    return _keyed(pepper, _NAME + name.encode())
+
+
+def skeleton_digest(pepper: bytes, skeleton: str) -> bytes:
+    """Return what stands there for all user names that look alike."""
+    return _keyed(pepper, _SKELETON + skeleton.encode())
 
 
 def network_key(pepper: bytes, network: str) -> bytes:

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from domain.people.model import (
     Account,
     ClaimedPrekey,
@@ -98,6 +100,43 @@ class ProfileStore(Protocol):
 
     async def owners(self, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, Account]:
         """Return whose these profiles are; unknown ones are left out."""
+
+
+class UserName(Struct, frozen=True):
+    """A profile's user name, by keyed digests: of the name, and of what all names that look alike have in common."""
+
+    account: AccountId
+    profile: ProfileId
+    digest: bytes
+    skeleton: bytes
+
+
+class NameFault(enum.Enum):
+    """Why a user name was not given: TAKEN by another account, or one that looks alike was; TOO_MANY of the account."""
+
+    TAKEN = "taken"
+    TOO_MANY = "too-many"
+
+
+class UserNameStore(Protocol):
+    """User names, each known by its skeleton alone."""
+
+    async def put(
+        self, name: UserName, now_ms: int, *, held_ms: int, most: int, known_as: Sequence[bytes] = ()
+    ) -> NameFault | None:
+        """Give a profile a name in place of the one it has, which is held for its account for `held_ms` then.
+
+        An account has at most `most`, with those that are held. `known_as` are other skeletons of the same name.
+        """
+
+    async def remove(self, account: AccountId, profile: ProfileId, now_ms: int) -> None:
+        """Take a profile's name from it, which is held from now on."""
+
+    async def find(self, skeleton: bytes) -> UserName | None:
+        """Return the name of this skeleton that somebody has."""
+
+    async def rename(self, before: bytes, name: UserName) -> None:
+        """Let a name that somebody has be known by other digests, unless another one is there."""
 
 
 class ListFault(enum.Enum):

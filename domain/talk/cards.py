@@ -5,6 +5,7 @@ from typing import Final
 from domain.budgets import Budget, Budgets
 from domain.people.model import Actor
 from domain.people.ports import ProfileStore
+from domain.ports import Clock
 from domain.talk.model import SealedCard
 from domain.talk.ports import CardStore, ConsentStore, ConversationStore
 from varde_contract.card import SEALED_BYTES
@@ -33,12 +34,15 @@ class Cards:
         consent: ConsentStore,
         conversations: ConversationStore,
         budgets: Budgets,
+        *,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._profiles = profiles
         self._consent = consent
         self._conversations = conversations
         self._budgets = budgets
+        self._clock = clock
 
     async def put_profile(self, actor: Actor, profile: ProfileId, card: SealedCard) -> SealedCard | Refused:
         """Store a card of one of the actor's profiles. The same again answers the same.
@@ -52,12 +56,15 @@ class Cards:
         return _stored(await self._store.put_profile(actor.account, profile, card), card)
 
     async def find_profile(self, actor: Actor, profile: ProfileId) -> SealedCard | Refused:
-        """Return the card of a profile that shares a conversation with the actor, or between whom a request is open.
+        """Return the card of a profile that shares a conversation with the actor, or between whom a request is open;
+        or to which the actor has used a link.
 
         Who is blocked is answered as before: it would be told otherwise. Refuses `not-found`.
         """
-        reach = (await self._consent.reach(actor.account, [profile])).get(profile)
-        if reach is None or not (reach.owner == actor.account or reach.shares or reach.waiting or reach.asks):
+        reach = (await self._consent.reach(actor.account, [profile], self._clock())).get(profile)
+        if reach is None or not (
+            reach.owner == actor.account or reach.shares or reach.linked or reach.waiting or reach.asks
+        ):
             return _NONE
         return await self._store.profile(reach.owner, profile) or _NONE
 

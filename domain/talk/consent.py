@@ -9,7 +9,8 @@ from typing import Final
 
 from domain.budgets import Budget, Budgets
 from domain.people.model import Actor
-from domain.ports import Clock
+from domain.ports import Bus, Clock
+from domain.talk.events import Invited
 from domain.talk.model import Block, Reach, Words
 from domain.talk.ports import ConsentStore
 from varde_contract.ids import AccountId, ConversationId, ProfileId
@@ -31,15 +32,21 @@ _ONESELF: Final = Refused(RefusalCode.NOT_ALLOWED, "An account does not block it
 class Consent:
     """Whom the accounts may ask, and whom they have blocked."""
 
-    def __init__(self, store: ConsentStore, budgets: Budgets, *, clock: Clock) -> None:
+    def __init__(self, store: ConsentStore, bus: Bus, budgets: Budgets, *, clock: Clock) -> None:
         self._store = store
+        self._bus = bus
         self._budgets = budgets
         self._clock = clock
 
     async def may_find(self, actor: Actor, profile: ProfileId) -> bool:
         """Whether the actor may know whose the profile is: who may ask it may, and who must verify what it signed."""
-        reach = (await self._store.reach(actor.account, [profile])).get(profile)
+        reach = (await self._store.reach(actor.account, [profile], self._clock())).get(profile)
         return reach is not None and (reach.shares or reach.signed or _may_ask(actor.account, reach))
+
+    async def may_ask(self, account: AccountId, profile: ProfileId) -> bool:
+        """Whether the account may ask the profile, as far as the profile's own policy goes."""
+        reach = (await self._store.reach(account, [profile], self._clock())).get(profile)
+        return reach is not None and _may_ask(account, reach)
 
     async def judge(self, account: AccountId, invited: Collection[ProfileId]) -> Collection[ProfileId] | Refused:
         """Return which of these profiles are told that they are invited. Refuses `not-found`, `too-many` and
@@ -50,13 +57,13 @@ class Consent:
         """
         if not invited:
             return ()
-        reaches = await self._store.reach(account, list(invited))
+        reaches = await self._store.reach(account, list(invited), self._clock())
         if any(each not in reaches or not _may_ask(account, reaches[each]) for each in invited):
             return NO_PROFILE
         if any(reach.waiting >= REQUESTS_PER_ACCOUNT for reach in reaches.values()):
             return _WAITS
         # Last: what is refused for another reason costs no budget.
-        strangers = sum(not reach.shares and reach.owner != account for reach in reaches.values())
+        strangers = sum(not reach.shares and not reach.linked and reach.owner != account for reach in reaches.values())
         refused = self._budgets.spend(account, Budget.STRANGERS, strangers) if strangers else None
         return refused or [profile for profile, reach in reaches.items() if not reach.blocked]
 
@@ -75,8 +82,14 @@ class Consent:
             return refused
         device = actor.device
         words = {to: Words(sent.client_id, sent.profile, device, sealed) for to, sealed in sent.devices.items()}
-        stored = await self._store.put_words(actor.account, conversation, profile, words)
-        return None if stored else _NO_INVITATION
+        told = await self._store.put_words(actor.account, conversation, profile, words)
+        if told is None:
+            return _NO_INVITATION
+        reach = (await self._store.reach(actor.account, [profile], self._clock())).get(profile)
+        if reach is not None and not reach.blocked:
+            # Once more after the invitation: what these words prove may let the one who wrote them in.
+            await self._bus.publish([Invited(each) for each in told])
+        return None
 
     async def block(self, actor: Actor, account: AccountId) -> Refused | None:
         """Hide what the account asks, now and later. It is never told. Refuses `not-allowed` and `too-many`."""
@@ -95,6 +108,7 @@ class Consent:
 
 
 def _may_ask(account: AccountId, reach: Reach) -> bool:
-    if reach.owner == account:
+    # Who was given a link was asked to ask: that is more than `found_by` says of everybody.
+    if reach.owner == account or reach.linked:
         return True
     return reach.found_by is FoundBy.EVERYONE or (reach.found_by is FoundBy.SHARED and reach.shares)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, LinkId, MessageId, ProfileId
 from varde_contract.people import FoundBy
 from varde_contract.talk import ConversationKind, Role
 
@@ -132,7 +132,8 @@ class Invitation(Struct, frozen=True):
 class Reach(Struct, frozen=True):
     """How an account stands to a profile that it wants to ask: what the owner allows, and what there is already.
 
-    `shares`: its account and the profile accepted to be in one conversation. `signed`: the profile signed something in
+    `linked`: the account was given a link to the profile that is still good. `shares`: its account and the profile
+    accepted to be in one conversation. `signed`: the profile signed something in
     a conversation that the account is in or invited to, and must be able to verify. `waiting`: how many of its
     invitations of this profile wait for an answer, seen or not. `blocked`: the owner does not want to see them.
     `asks`: an invitation of the owner's account waits for an answer of this one.
@@ -140,6 +141,7 @@ class Reach(Struct, frozen=True):
 
     owner: AccountId
     found_by: FoundBy
+    linked: bool
     shares: bool
     signed: bool
     waiting: int
@@ -159,6 +161,18 @@ class Block(Struct, frozen=True):
 
     account: AccountId
     since_ms: int
+
+
+class Link(Struct, frozen=True):
+    """An invite link to a profile. `digest` is of what its holder shows; `uses` are those that are left."""
+
+    account: AccountId
+    id: LinkId
+    profile: ProfileId
+    digest: bytes
+    uses: int
+    expires_ms: int
+    made_ms: int
 
 
 class Summary(Struct, frozen=True):

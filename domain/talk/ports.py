@@ -17,6 +17,7 @@ from domain.talk.model import (
     EpochHead,
     Extended,
     Invitation,
+    Link,
     ListRequest,
     LogHead,
     LogPage,
@@ -32,7 +33,7 @@ from domain.talk.model import (
     Summary,
     Words,
 )
-from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, LinkId, ProfileId
 from varde_contract.membership import Member
 from varde_contract.talk import ConversationKind
 
@@ -121,25 +122,25 @@ class ConversationStore(Protocol):
 
         Left out is what accounts ask that the owner has blocked. Of each profile at most `most` are by strangers, who
         share no conversation with it: those of accounts that ask for less come before those of accounts that ask for
-        more, and then the newest ones.
+        more, and then the newest ones. The newest of who used a link to the profile is none of these.
         """
 
 
 class ConsentStore(Protocol):
     """Who may ask whom, and who does not want to be asked."""
 
-    async def reach(self, account: AccountId, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, Reach]:
-        """Return how the account stands to these profiles; unknown ones are left out."""
+    async def reach(self, account: AccountId, profiles: Sequence[ProfileId], now_ms: int) -> Mapping[ProfileId, Reach]:
+        """Return how the account stands to these profiles now; unknown ones are left out."""
 
     async def invited_devices(self, account: AccountId, conversation: ConversationId) -> Mapping[DeviceId, AccountId]:
         """Return the devices, with their accounts, of the profiles that an account invited and that did not answer."""
 
     async def put_words(
         self, account: AccountId, conversation: ConversationId, profile: ProfileId, words: Mapping[DeviceId, Words]
-    ) -> bool:
-        """Keep what an invitation of the account says to devices of the profile, until it is answered.
+    ) -> Sequence[DeviceId] | None:
+        """Keep what an invitation of the account says to devices of the profile, until it is answered; return to which.
 
-        Words for other devices are left out. False where no invitation of the account waits.
+        Words for other devices are left out. None where no invitation of the account waits.
         """
 
     async def block(self, account: AccountId, blocked: AccountId, now_ms: int, most: int) -> bool:
@@ -172,6 +173,30 @@ class CardStore(Protocol):
 
     async def group(self, conversation: ConversationId) -> SealedCard | None:
         """Return the newest card of a conversation."""
+
+
+class LinkStore(Protocol):
+    """Invite links to profiles, and which accounts have used them."""
+
+    async def add(self, link: Link, now_ms: int, most: int) -> Link | None:
+        """Keep a link; one of the same account and id that is there is returned instead, with the uses that it has
+        left. None when the account has `most` that have not ended.
+        """
+
+    async def list_live(self, account: AccountId, now_ms: int) -> Sequence[Link]:
+        """Return the account's links that have not ended and have uses left, newest first."""
+
+    async def list_of(self, account: AccountId, profile: ProfileId) -> Sequence[Link]:
+        """Return all links to a profile of the account, those as well that are used up or have ended."""
+
+    async def use(self, account: AccountId, link: LinkId, by: AccountId, now_ms: int) -> bool:
+        """Use up one use, unless `by` did before. False where the link is not there, has ended, or has none left.
+
+        Of two at once who want the last use, one gets it.
+        """
+
+    async def remove(self, account: AccountId, link: LinkId) -> None:
+        """Forget a link, and who used it."""
 
 
 class JournalStore(Protocol):

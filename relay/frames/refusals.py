@@ -67,6 +67,7 @@ def close_code(code: Code) -> CloseCode:
             | Code.WRONG_KIND
             | Code.ALREADY_MEMBER
             | Code.LAST_OWNER
+            | Code.NAME_TAKEN
             | Code.CLAIM_LIMIT
             | Code.STALE_DEVICES
             | Code.STALE_CHAIN

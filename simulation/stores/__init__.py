@@ -3,7 +3,7 @@
 from domain.ports import Stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.cards import MemoryCards
-from simulation.stores.consent import MemoryConsent
+from simulation.stores.consent import MemoryConsent, MemoryLinks
 from simulation.stores.conversations import MemoryConversations
 from simulation.stores.devices import MemoryDevices, MemoryPrekeys
 from simulation.stores.epochs import MemoryEpochs
@@ -12,7 +12,7 @@ from simulation.stores.interference import Interference
 from simulation.stores.jobs import MemoryLeases
 from simulation.stores.log import MemoryJournal, MemoryMailbox
 from simulation.stores.memory import Memory
-from simulation.stores.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
+from simulation.stores.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn, MemoryUserNames
 from simulation.stores.retention import MemoryRetention
 from simulation.stores.spending import MemorySpending
 from simulation.stores.transparency import MemoryLog
@@ -32,11 +32,13 @@ def open_memory_stores(
         sign_in=MemorySignIn(memory, interference),
         sessions=MemorySessions(memory, interference),
         profiles=MemoryProfiles(memory, interference),
+        user_names=MemoryUserNames(memory, interference),
         devices=MemoryDevices(memory, interference),
         prekeys=MemoryPrekeys(memory, interference),
         conversations=MemoryConversations(memory, interference),
         consent=MemoryConsent(memory, interference),
         cards=MemoryCards(memory, interference),
+        links=MemoryLinks(memory, interference),
         journal=MemoryJournal(memory, interference),
         mailbox=MemoryMailbox(memory, interference),
         epochs=MemoryEpochs(memory, interference),

@@ -175,6 +175,7 @@ class MemoryConversations:
             if (found.account, row.inviter) not in self._memory.blocks
         ]
         asked.sort(key=lambda each: (each[0].asked_ms, each[1].conversation), reverse=True)
+        memory = self._memory
         turns: Counter[tuple[ProfileId, AccountId | None]] = Counter()
         ranked: list[tuple[int, Membership, talk_model.Invitation]] = []
         for row, invitation in asked:
@@ -182,8 +183,10 @@ class MemoryConversations:
             ranked.append((turns[invitation.profile, row.inviter], row, invitation))
         places: Counter[ProfileId] = Counter()
         shown = []
-        for _, row, invitation in sorted(ranked, key=lambda each: each[0]):
-            stranger = row.inviter is None or not self._memory.shares(row.inviter, invitation.profile)
+        for turn, row, invitation in sorted(ranked, key=lambda each: each[0]):
+            stranger = row.inviter is None or not memory.shares(row.inviter, invitation.profile)
+            if stranger and turn == 1 and row.inviter is not None:
+                stranger = not memory.links_used(row.inviter, invitation.profile)
             places[invitation.profile] += stranger
             if not stranger or places[invitation.profile] <= most:
                 shown.append(invitation)

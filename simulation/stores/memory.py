@@ -7,6 +7,7 @@ from typing import Final
 from domain.fleet.model import NodeReport, Order
 from domain.jobs.ports import WorkerId
 from domain.people import model as people
+from domain.people.ports import UserName
 from domain.ports import Clock
 from domain.talk import model as talk_model
 from domain.transparency.model import SignedHead
@@ -18,6 +19,7 @@ from varde_contract.ids import (
     ConversationId,
     DeviceId,
     EpochId,
+    LinkId,
     ProfileId,
     SessionId,
     uuid7,
@@ -159,6 +161,10 @@ class Memory:
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
     cards: dict[ProfileId | ConversationId, talk_model.SealedCard] = field(default_factory=dict)
+    links: dict[tuple[AccountId, LinkId], talk_model.Link] = field(default_factory=dict)
+    link_uses: set[tuple[AccountId, LinkId, AccountId]] = field(default_factory=set)
+    user_names: dict[bytes, tuple[UserName, int | None]] = field(default_factory=dict)
+    """By skeleton; with the time when it was given up."""
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     spending: dict[bytes, float] = field(default_factory=dict)
     """When each bucket is full again."""
@@ -211,6 +217,11 @@ class Memory:
             talk.add_device(device.id)
         else:
             talk.remove_device(device.id)
+
+    def links_used(self, by: AccountId, profile: ProfileId) -> list[talk_model.Link]:
+        """Return the links to a profile that an account has used."""
+        links = self.links.values()
+        return [each for each in links if each.profile == profile and (each.account, each.id, by) in self.link_uses]
 
     def shares(self, account: AccountId, profile: ProfileId) -> bool:
         """Whether an account and a profile are members of one conversation."""

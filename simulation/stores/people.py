@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from domain.people import model as people
+from domain.people.ports import NameFault, UserName
 from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
 from varde_contract.ids import AccountId, ProfileId, SessionId
@@ -179,3 +180,68 @@ class MemoryProfiles:
     def _own(self, account: AccountId) -> list[people.Profile]:
         own = (profile for profile in self._memory.profiles.values() if profile.account == account)
         return sorted(own, key=lambda profile: (profile.created_ms, profile.id))
+
+
+class MemoryUserNames:
+    """A `domain.people.ports.UserNameStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def put(
+        self, name: UserName, now_ms: int, *, held_ms: int, most: int, known_as: Sequence[bytes] = ()
+    ) -> NameFault | None:
+        """As promised."""
+        await self._interference.let_through()
+        names = self._memory.user_names
+        for skeleton in (name.skeleton, *known_as):
+            known, freed_ms = names.get(skeleton, (None, None))
+            held = freed_ms is None or freed_ms > now_ms - held_ms
+            if known is not None and known.account != name.account and held:
+                return NameFault.TAKEN
+        rows = {
+            key: row
+            for key, row in names.items()
+            if row[0].account != name.account or not _is_past(row, now_ms - held_ms)
+        }
+        rows = {key: _freed(row, name, now_ms) for key, row in rows.items()}
+        rows[name.skeleton] = name, None
+        if sum(known.account == name.account for known, _ in rows.values()) > most:
+            return NameFault.TOO_MANY
+        self._memory.user_names = rows
+        return None
+
+    async def remove(self, account: AccountId, profile: ProfileId, now_ms: int) -> None:
+        """As promised."""
+        await self._interference.let_through()
+        gone = UserName(account, profile, b"", b"")
+        names = self._memory.user_names
+        self._memory.user_names = {key: _freed(row, gone, now_ms) for key, row in names.items()}
+
+    async def find(self, skeleton: bytes) -> UserName | None:
+        """As promised."""
+        await self._interference.let_through()
+        known, freed_ms = self._memory.user_names.get(skeleton, (None, None))
+        return known if freed_ms is None else None
+
+    async def rename(self, before: bytes, name: UserName) -> None:
+        """As promised."""
+        await self._interference.let_through()
+        known, freed_ms = self._memory.user_names.get(before, (None, None))
+        if known is not None and freed_ms is None and name.skeleton not in self._memory.user_names:
+            del self._memory.user_names[before]
+            self._memory.user_names[name.skeleton] = replace(known, skeleton=name.skeleton, digest=name.digest), None
+
+
+_Row = tuple[UserName, int | None]
+
+
+def _is_past(row: _Row, before_ms: int) -> bool:
+    return row[1] is not None and row[1] <= before_ms
+
+
+def _freed(row: _Row, by: UserName, now_ms: int) -> _Row:
+    known, freed_ms = row
+    own = (known.account, known.profile) == (by.account, by.profile)
+    return (known, now_ms) if own and freed_ms is None else row

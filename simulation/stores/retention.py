@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import trio
 
+from domain.people.user_names import HELD
 from domain.retention.model import Swept
 from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
@@ -26,6 +27,9 @@ class MemoryRetention:
         """As promised."""
         await self._interference.let_through()
         memory = self._memory
+        _drop(memory.links, lambda link: link.expires_ms <= now_ms, limit)
+        memory.link_uses = {each for each in memory.link_uses if each[:2] in memory.links}
+        _drop(memory.user_names, lambda row: row[1] is not None and row[1] <= now_ms - HELD, limit)
         return Swept(
             ciphertexts=self._sweep_ciphers(now_ms - retention_ms, limit),
             messages=self._sweep_messages(now_ms - 2 * retention_ms, limit),

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from domain.people.user_names import HELD
 from domain.retention.model import Swept
 from storage.database import Connection
 from storage.postgres.transactions import Transactions
@@ -42,6 +43,8 @@ async def _sweep(connection: Connection, now_ms: int, retention_ms: int, limit: 
     )
     await _count(connection, _CODE_WINDOWS, now_ms, limit)
     await _count(connection, _CLAIM_WINDOWS, now_ms, limit)
+    await _count(connection, _LINKS, now_ms, limit)
+    await _count(connection, _USER_NAMES, now_ms - HELD, limit)
     await _count(connection, _AUDIT, now_ms - AUDIT_LIFE_MS, limit)
     # Keys that were handed out stay as long as ciphertext: an upload that is repeated until then must not offer them
     # again.
@@ -150,6 +153,18 @@ _CLAIM_WINDOWS: Final = """
     DELETE FROM claim_window WHERE (account_id, device_id, claimer_id) IN (
         SELECT account_id, device_id, claimer_id FROM claim_window WHERE until_ms <= $1
         ORDER BY until_ms LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+"""
+_LINKS: Final = """
+    DELETE FROM link WHERE (account_id, link_id) IN (
+        SELECT account_id, link_id FROM link WHERE expires_ms <= $1
+        ORDER BY expires_ms LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+"""
+_USER_NAMES: Final = """
+    DELETE FROM name_account WHERE skeleton IN (
+        SELECT skeleton FROM name_account WHERE freed_ms <= $1
+        ORDER BY freed_ms LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
 _ONE_TIME_KEYS: Final = """

@@ -24,6 +24,7 @@ REQUESTS = {
     *("CodeRequest", "SignIn", "Refresh", "NewStatements", "NewDeviceList", "LostDeviceLists", "LinkProof"),
     *("SignedKey", "PrekeyUpload", "PrekeyClaim", "NewMessage", "NewProfile", "ProfileUpdate"),
     *("Policies", "WorkingHours", "DeviceProof", "FirstWords", "SealedCard"),
+    *("NewLink", "LinkUse", "NewUserName", "UserNameQuery"),
 }
 
 

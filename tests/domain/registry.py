@@ -8,10 +8,12 @@ from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
+from domain.people.user_names import UserNames
 from domain.talk.cards import Cards
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
+from domain.talk.links import Links
 from domain.talk.lost_statements import LostStatements
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
@@ -44,8 +46,14 @@ class Registry:
             stores.prekeys, stores.devices, stores.conversations, stores.consent, bus, self.budgets, clock=clock
         )
         self.conversations = Conversations(stores.conversations, stores.devices)
-        self.consent = Consent(stores.consent, self.budgets, clock=clock)
-        self.cards = Cards(stores.cards, stores.profiles, stores.consent, stores.conversations, self.budgets)
+        self.consent = Consent(stores.consent, bus, self.budgets, clock=clock)
+        self.cards = Cards(
+            *(stores.cards, stores.profiles, stores.consent, stores.conversations, self.budgets), clock=clock
+        )
+        self.links = Links(stores.links, stores.profiles, clock=clock)
+        self.user_names = UserNames(
+            stores.user_names, stores.profiles, self.consent.may_ask, pepper=PEPPER, clock=clock
+        )
         self.lost_statements = LostStatements(
             *(stores.conversations, stores.profiles, stores.devices, stores.epochs, bus),
             node="api",

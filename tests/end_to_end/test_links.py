@@ -1,13 +1,21 @@
-"""Invitations by link over the real system: who is given one comes in, and not once more than it says."""
+"""Links over the real system: people and groups come together by them alone, and not once more than they say."""
 
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
+import trio
 from msgspec.structs import replace
 
 import varde
-from tests.end_to_end.stack import Stack, connected, open_group, people, texts
+from tests.end_to_end.stack import SECONDS, Person, Stack, connected, open_group, people, texts
+from tests.end_to_end.test_consent import address, listening
+from varde.events import LinkUsed
+from varde_contract.links import PersonLink
 from varde_contract.rest.talk import ChainHead
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
@@ -21,19 +29,206 @@ async def test_who_has_the_link_comes_in(stack: Stack, tmp_path: Path) -> None:
     async with connected(*laptops) as (hers, his, carols, daves):
         group = await open_group(hers, his)
         link = await group.make_link(soon)
-        joined = await carols.join_by_link(link)
+        joined = await carols.use_link(link)
         await joined.send("hei fra lenken")
         assert await texts(his, group, 1) == ["hei fra lenken"]
         await group.send("velkommen")
         assert await texts(carols, group, 1) == ["velkommen"]
         with pytest.raises(varde.NotFound):
-            await daves.join_by_link(link)
+            await daves.use_link(link)
         gone = await group.make_link(soon, uses=2)
         await group.revoke_link(gone.key)
         with pytest.raises(varde.NotFound):
-            await daves.join_by_link(gone)
+            await daves.use_link(gone)
         other = await group.make_link(soon, uses=2)
         with pytest.raises(varde.UntrustedDevice):
-            await daves.join_by_link(replace(other, head=ChainHead(other.head.number, bytes(32))))
+            await daves.use_link(replace(other, head=ChainHead(other.head.number, bytes(32))))
         with pytest.raises(varde.UntrustedDevice):
             await daves.conversation(group.id).send("til hvem?")
+
+
+async def test_three_people_come_together_by_links_only(stack: Stack, tmp_path: Path) -> None:
+    """Nobody types an id and nobody is believed: a link to a person, found by nobody, and one into a group of three.
+
+    The person's client accepts by itself, for so many as the link says, and tells it.
+    """
+    alice, bob, carol, mallory = await people(stack, tmp_path, "alice", "bob", "carol", "mallory")
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    async with connected(*((each, "laptop") for each in (alice, bob, carol, mallory))) as (hers, his, carols, mallorys):
+        await hers.set_found_by("nobody")
+        link = await hers.make_link(soon)
+        async with listening(hers) as (by_alice,):
+            dm = await his.use_link(link.url)
+            await dm.wait_accepted()
+            await by_alice.wait_for(lambda event: event == LinkUsed(dm.id, address(his), his.identity.account))
+        await dm.send("hei, fra lenken")
+        assert await texts(hers, dm, 1) == ["hei, fra lenken"]
+        assert hers.safety_number(his.identity.account) == his.safety_number(hers.identity.account)
+        assert (await his.use_link(link)).id == dm.id  # again changes nothing
+        with pytest.raises(varde.NotFound):
+            await mallorys.use_link(link.url)
+        group = await hers.open_group([])
+        into = await group.make_link(soon, uses=2)
+        assert [(each.conversation, each.uses, each.url) for each in await hers.links()] == [(group.id, 2, into.url)]
+        for client in (his, carols):
+            await (await client.use_link(into.url)).send("her er jeg")
+        assert await texts(hers, group, 2) == ["her er jeg"] * 2
+        assert await hers.links() == []
+        with pytest.raises(varde.NotFound):
+            await mallorys.use_link(into.url)
+
+
+async def test_who_made_a_link_may_be_off_when_it_is_used(stack: Stack, tmp_path: Path) -> None:
+    """The request waits, and is accepted when that device comes back. A device that has no secret accepts nobody."""
+    alice, bob = await people(stack, tmp_path, "alice", "bob")
+    await alice.log_in("phone")
+    async with connected((alice, "laptop")) as (hers,):
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1))
+    async with connected((bob, "laptop"), (alice, "phone")) as (his, phone):
+        asked = await his.use_link(link.url)
+        assert asked.waiting
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asked.send, "er du der?")
+            (request,) = await phone.requests()
+            assert (request.conversation, request.by_link) == (asked.id, False)
+            async with connected((alice, "laptop")):
+                await asked.wait_accepted()
+            assert await texts(phone, asked, 1) == ["er du der?"]
+
+
+async def test_a_link_that_is_revoked_or_of_elsewhere_leads_nowhere(stack: Stack, tmp_path: Path) -> None:
+    """By its code, which is short; and a link is for the server that it names."""
+    alice, bob = await people(stack, tmp_path, "alice", "bob")
+    async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1), uses=9)
+        (listed,) = await hers.links()
+        assert (listed.uses, listed.url, listed.profile) == (9, link.url, address(hers))
+        assert (await hers.revoke_link(listed.code)).code == listed.code
+        with pytest.raises(varde.NotFound, match="not good any more"):
+            await his.use_link(link.url)
+        with pytest.raises(varde.NotFound):
+            await hers.revoke_link(listed.code)
+        elsewhere = replace(link, origin="https://chat.example.org")
+        with pytest.raises(varde.VardeError, match=r"leads to https://chat\.example\.org") as refused:
+            await his.use_link(elsewhere.url)
+        assert refused.value.code == "other-server"
+        with pytest.raises(varde.VardeError, match="yourself"):
+            await hers.use_link(await hers.make_link(datetime.now(UTC) + timedelta(hours=1)))
+
+
+@pytest.mark.parametrize("what", ["root key", "account", "secret"])
+async def test_a_link_and_a_server_that_do_not_agree(stack: Stack, tmp_path: Path, what: str) -> None:
+    """What the link pins is not what the server shows: nothing is asked, nothing is believed later, nothing is sent."""
+    alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
+    async with connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as (hers, his, carols):
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1), uses=9)
+        match what:
+            case "root key":
+                with pytest.raises(varde.UntrustedDevice, match="another root key"):
+                    await his.use_link(replace(link, root_hash=bytes(32)))
+            case "account":
+                other = replace(link, account=carols.identity.account, profile=address(carols))
+                with pytest.raises(varde.NotFound):
+                    await his.use_link(other)
+            case "secret":
+                with pytest.raises(varde.NotFound):
+                    await his.use_link(replace(link, secret=bytes(32)))
+        with pytest.raises(varde.NotFound):
+            his.safety_number(hers.identity.account)
+        assert await hers.requests() == ()
+        assert await carols.requests() == ()
+
+
+async def test_a_server_that_lets_more_people_ask_lets_nobody_in(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proofs without the secret, for another root key, replayed, beyond the count: all wait for a person to answer."""
+    alice, bob, mallory = await people(stack, tmp_path, "alice", "bob", "mallory")
+    async with connected((alice, "laptop"), (bob, "laptop"), (mallory, "laptop")) as (hers, his, mallorys):
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1))
+        dm = await his.use_link(link)
+        await dm.wait_accepted()
+        # He comes once. Left, he asks again with the very proof of before, and waits like anybody else.
+        await hers.conversation(dm.id).leave()
+        again = await _ask_by(his, link, hers)
+        # She has the link, which is used up, and a server that lets her ask all the same.
+        beyond = await _ask_by(mallorys, link, hers)
+        found = {each.conversation: each for each in await hers.requests()}
+        assert {again.id, beyond.id} == set(found)
+        assert all(each.by_link for each in found.values())
+        await hers.conversation(beyond.id).decline()
+        # Without the secret it is not even that.
+        forged = await _ask_by(mallorys, replace(link, secret=bytes(32)), hers)
+        assert [each.by_link for each in await hers.requests() if each.conversation == forged.id] == [False]
+        await hers.conversation(forged.id).decline()
+        # Nor with it, where the server would show her another root key than the one that the proof is of.
+        rosters = mallorys._services.rosters
+        monkeypatch.setattr(rosters, "root_key", lambda _: bytes(32))
+        other = await _ask_by(mallorys, link, hers)
+        assert [each.by_link for each in await hers.requests() if each.conversation == other.id] == [False]
+        assert again.waiting
+        assert other.waiting
+
+
+async def _ask_by(client: varde.Client, link: PersonLink, inviter: varde.Client) -> varde.Conversation:
+    """Ask with the proof of a link, by a server that does not look whether it may be used; return when it is read."""
+
+    async def used(_: object) -> None:
+        return None
+
+    client._services.rest.use_link = used  # type: ignore[assignment,method-assign]
+    conversation = await client.use_link(link)
+    said: set[varde.ConversationId] = set()
+    while conversation.id not in said:
+        await trio.sleep(0.05)  # whose words this client has read is told to nobody
+        said = {each.conversation for each in await inviter.requests() if each.text is not None}
+    return conversation
+
+
+async def test_user_names_lead_to_people(stack: Stack, tmp_path: Path) -> None:
+    """Set, found whole, given up; and what is none is told before the server is asked."""
+    alice, bob = await people(stack, tmp_path, "alice", "bob")
+    name = f"bob.{tmp_path.name.replace('_', '')}"[:32].rstrip("._")
+    async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+        await his.set_user_name(name.upper())
+        assert await hers.find_user_name(name) == address(his)
+        with pytest.raises(varde.Refusal, match="looks like it"):
+            await hers.set_user_name(name.replace(".", "_"))
+        await his.remove_user_name()
+        with pytest.raises(varde.NotFound):
+            await hers.find_user_name(name)
+        with pytest.raises(varde.VardeError, match="3 to 32"):
+            await hers.find_user_name("x")
+
+
+async def test_the_secret_of_a_link_reaches_no_server(stack: Stack, tmp_path: Path) -> None:
+    """Nothing of it is in any request, of who makes it or of who uses it, nor in the database."""
+    alice, bob = await people(stack, tmp_path, "alice", "bob")
+    sent: list[bytes] = []
+    async with _recorded(alice, sent) as hers, _recorded(bob, sent) as his:
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1))
+        dm = await his.use_link(link.url)
+        await dm.wait_accepted()
+        fragment = link.url.partition("#")[2]
+    assert len(sent) > 10
+    everything = b"\n".join(sent)
+    assert base64.b64encode(link.token) in everything
+    for secret in (link.secret, fragment.encode(), base64.b64encode(link.secret), link.secret.hex().encode()):
+        assert secret not in everything
+    # Nor a part of it, at any place of base64.
+    assert not any(fragment[start : start + 12].encode() in everything for start in range(90, 120))
+
+
+@asynccontextmanager
+async def _recorded(person: Person, sent: list[bytes]) -> AsyncIterator[varde.Client]:
+    """A client of somebody, and everything that its calls send."""
+
+    class Recorder(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(str(request.url).encode() + b" " + repr(request.headers.raw).encode() + request.content)
+            return await super().handle_async_request(request)
+
+    with trio.fail_after(SECONDS):
+        async with varde.connect(person.home("laptop"), person.key("laptop"), transport=Recorder()) as client:
+            await client.wait_connected()
+            yield client

@@ -48,8 +48,10 @@ async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
                 async with httpx.AsyncClient() as client:
                     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
                     of_the_api = await client.get(f"http://{origin}/v1/relay")
+                    page = await client.get(f"http://{origin}/i")
                     of_the_relay = await client.get(f"http://{origin}/v1/relay", headers=upgrade)
             assert of_the_api.json()["url"] == f"ws://{origin}/v1/relay"
+            assert "varde join" in page.text
             assert of_the_relay.status_code in {400, 426}
             alice, bob = await people(stack, tmp_path, "alice", "bob")
             async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):

@@ -226,7 +226,8 @@ ELSEWHERE: Final = frozenset(
             RefusalCode.BAD_KEY,
         ),
         *(RefusalCode.BAD_SIGNATURE, RefusalCode.WRONG_KIND, RefusalCode.ALREADY_MEMBER, RefusalCode.LAST_OWNER),
-        *(RefusalCode.CLAIM_LIMIT, RefusalCode.STALE_CHAIN),
+        *(RefusalCode.CLAIM_LIMIT, RefusalCode.STALE_CHAIN, RefusalCode.NAME_TAKEN),
+        *(RefusalCode.BAD_CARD, RefusalCode.STALE_CARD),
     }
 )
 

@@ -37,6 +37,9 @@ from varde_contract.rest.talk import NewMessage
 from varde_contract.talk import ConversationKind
 from varde_contract.transparency.entry import Entry
 
+ORIGIN = "https://varde.example"
+"""What links of the clients are addressed to."""
+
 
 class Stored(NamedTuple):
     """One number of a conversation."""
@@ -305,7 +308,7 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     endpoint.learn(endpoint.account)
     log = relay.other_logs.get(endpoint.id, relay.transparency)
     transparency = Transparency(store, log, stream.publish, log.now_ms)
-    return put_together(me, store, endpoint.keychain, rest, stream, transparency)
+    return put_together(me, store, endpoint.keychain, rest, stream, transparency, ORIGIN)
 
 
 def refused(

@@ -1,14 +1,16 @@
 """A link that is older than the last snapshot: its holder verifies everything from the statement that it names on."""
 
+import os
+
 import pytest
 from msgspec.structs import replace
 from trio.testing import MockClock
 
 from tests.cast import alice_laptop, bob_phone, carol_phone
 from tests.varde.endpoints import endpoint
-from tests.varde.memory_relay import open_client, open_clients
+from tests.varde.memory_relay import ORIGIN, open_client, open_clients
 from varde.errors import UntrustedDevice
-from varde.invitation_links import InvitationLink, new_seed, public_key
+from varde_contract.links import SECRET_BYTES, GroupLink, public_key
 from varde_contract.membership import SNAPSHOT_EVERY
 from varde_contract.membership_statements import InviteLink, Policy
 from varde_contract.rest.talk import ChainHead
@@ -27,21 +29,21 @@ async def test_an_old_link_lets_its_holder_in(
     """Snapshots may have passed since it was made. A link that names another statement is for another group."""
     alice, bob, carol = (endpoint(each) for each in (alice_laptop, bob_phone, carol_phone))
     async with open_clients(ConversationKind.GROUP, alice, bob) as room:
-        chain, seed = room.talk.chain, new_seed()
+        chain, seed = room.talk.chain, os.urandom(SECRET_BYTES)
         chain.say(alice, InviteLink, public_key(seed), FAR_MS, 1, Role.MEMBER)
         head = ChainHead(chain.now.number, chain.now.head if honest else bytes(32))
         while chain.now.number < later:
             chain.say(alice, Policy, "invite", ("members", "admins")[chain.now.number % 2])
         room.relay.strangers = [carol]
-        link = InvitationLink(room.talk.conversation, seed, head)
+        link = GroupLink(ORIGIN, room.talk.conversation, seed, head)
         async with open_client(room.relay, carol) as client:
             room.talk.endpoints.append(carol)  # its key is known to the server, which does not listen for it yet
             if not honest:
                 with pytest.raises(UntrustedDevice, match="link names"):
-                    await client.join_by_link(link)
+                    await client.use_link(link)
                 assert carol.store.chains.find(room.talk.conversation) is None
                 return
-            await client.join_by_link(link)
+            await client.use_link(link)
             found = carol.store.chains.find(room.talk.conversation)
             assert found is not None
             assert replace(found.state, number=0) == replace(chain.now, number=0)

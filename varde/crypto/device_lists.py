@@ -25,6 +25,7 @@ from varde_contract.device_list import (
 )
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, DeviceId
+from varde_contract.links import root_key_hash
 from varde_contract.rest.talk import ListHead
 
 EXPIRY_GRACE_MS = 5 * 60 * 1_000
@@ -64,6 +65,12 @@ class DeviceLists:
         """Return the root key of the newest list."""
         newest = self.newest(account)
         return None if newest is None else newest.root_key
+
+    def root_hashes(self, account: AccountId) -> frozenset[bytes]:
+        """Return the hash of each root key that the account has had, the present one included."""
+        newest = self._store.pins.newest(account)
+        numbers = range(1, 1 + (0 if newest is None else newest.number))
+        return frozenset(root_key_hash(self.at(account, number).root_key) for number in numbers)
 
     def accept(self, account: AccountId, encoded: Iterable[bytes]) -> Sequence[Learned]:
         """Verify lists that follow those in the store, and keep them. One that is there already must be the same.

@@ -183,10 +183,12 @@ class Keychain:
         lists: Sequence[ListHead],
         devices: Sequence[KnownDevice],
         keys: ClaimedKeys,
+        proof: bytes | None = None,
     ) -> dict[DeviceId, bytes]:
         """Encrypt the first words for devices of somebody who is only invited, as far as there are sessions with them.
 
-        They are a life of their own in the transcript: whoever never reads them misses nothing. Raises UntrustedDevice.
+        With the `proof` that they come by a link. They are a life of their own in the transcript: whoever never reads
+        them misses nothing. Raises UntrustedDevice.
         """
         peers = {peer.device: peer for peer in devices}
         for key in keys.keys:
@@ -211,13 +213,13 @@ class Keychain:
             previous=None,
             seen=(),
             checkpoint=self._store.transparency.seen(),
-            body=Invite(state.number, state.head, draft.text[:FIRST_WORDS_CHARACTERS]),
+            body=Invite(state.number, state.head, draft.text[:FIRST_WORDS_CHARACTERS], proof),
         )
         sealed = {device: self._encrypt_for(peer, envelope) for device, peer in peers.items()}
         # Unlike a message, words need not go to every device: one without a prekey reads the text after the acceptance.
         return {device: each for device, each in sealed.items() if each != NO_SESSION}
 
-    def open_words(self, conversation: ConversationId, words: WordsView) -> str:
+    def open_words(self, conversation: ConversationId, words: WordsView) -> Invite:
         """Return the first words of an invitation whose statement was verified. Raises CannotDecrypt."""
         peer = self.trust.sender(conversation, words.device, words.profile)
         try:
@@ -236,7 +238,7 @@ class Keychain:
             body.hash,
         }:
             raise CannotDecrypt(Reason.MISATTRIBUTED)
-        return body.text
+        return body
 
     def start_anew(self) -> None:
         """This store is old: encrypt with nothing that it holds, and begin a new life in every transcript.

@@ -175,8 +175,13 @@ ALTER TABLE transcript ADD COLUMN not_for_you INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE transcript ADD COLUMN part INTEGER NOT NULL DEFAULT 0;
 """
 
+_LINKS = """
+-- Invite links that this device made: by the id that the server knows a person's by, or the key of a group's.
+CREATE TABLE own_link (link BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS),
+    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS, _LINKS),
 )
 """Each script takes the store from the version of its index to the next."""

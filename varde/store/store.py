@@ -14,6 +14,7 @@ from varde.store.chains import Chains
 from varde.store.conversations import Conversations, OwnNumbers, Receipts
 from varde.store.database import Connect, Database, connect_file, open_file
 from varde.store.first_words import FirstWordsTable
+from varde.store.links import OwnLinks
 from varde.store.log import Log
 from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
@@ -86,6 +87,7 @@ class Store:
         self.conversations = Conversations(database, cipher)
         self.chains = Chains(database, cipher)
         self.first_words = FirstWordsTable(database, cipher)
+        self.own_links = OwnLinks(database, cipher)
         self.receipts = Receipts(database, cipher)
         self.ratchets = Ratchets(database, cipher)
         self.kem_prekeys = KemPrekeys(database, cipher)

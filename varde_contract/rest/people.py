@@ -21,6 +21,7 @@ from varde_contract.rest.fields import (
     base64_schema,
 )
 from varde_contract.secret_struct import SecretStruct
+from varde_contract.user_names import TYPED_CHARACTERS
 
 
 class AccountView(Struct, frozen=True):
@@ -126,6 +127,34 @@ class ProfileOwner(Struct, frozen=True):
     profile: ProfileId
     account: AccountId
     root_key: Key
+
+
+UserName: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=TYPED_CHARACTERS,
+        description="A user name as it was typed. The server keeps only a keyed digest of it.",
+    ),
+]
+
+
+class NewUserName(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Let a profile be found by this name."""
+
+    name: UserName
+
+
+class UserNameQuery(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Ask whose name it is. Only a whole name is found."""
+
+    name: UserName
+
+
+class FoundProfile(Struct, frozen=True):
+    """Whose user name it is, by the server's word: compare safety numbers."""
+
+    profile: ProfileId
 
 
 class Profiles(Struct, frozen=True):

@@ -6,10 +6,27 @@ from msgspec import Meta, Struct
 
 from varde_contract.device_list import HASH_BYTES
 from varde_contract.frames import Ciphertext, Seq, Version
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, id_schema
-from varde_contract.limits import DEVICES_PER_ACCOUNT, DEVICES_PER_SEND, FIRST_WORDS_BYTES, MEMBERS_PER_CONVERSATION
+from varde_contract.ids import (
+    AccountId,
+    ClientId,
+    ConversationId,
+    DeviceId,
+    EpochId,
+    LinkId,
+    MessageId,
+    ProfileId,
+    id_schema,
+)
+from varde_contract.limits import (
+    DEVICES_PER_ACCOUNT,
+    DEVICES_PER_SEND,
+    FIRST_WORDS_BYTES,
+    LINK_USES,
+    MEMBERS_PER_CONVERSATION,
+)
 from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
 from varde_contract.rest.fields import Instant, Key, Salt, Signature, base64_schema
+from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import ConversationKind, Role
 
 STATEMENTS_PER_PAGE = 256
@@ -23,7 +40,15 @@ SignedStatement = Annotated[
         extra_json_schema=base64_schema(2 * STATEMENT_BYTES),
     ),
 ]
-Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES, description="SHA-256, base64.")]
+Digest = Annotated[
+    bytes,
+    Meta(
+        min_length=DIGEST_BYTES,
+        max_length=DIGEST_BYTES,
+        description="SHA-256, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{43}=$"},
+    ),
+]
 
 SealedWords = Annotated[
     bytes,
@@ -128,6 +153,39 @@ class LinkProof(Struct, frozen=True, forbid_unknown_fields=True):
     profile: ProfileId
     key: Key
     signature: Signature
+
+
+class NewLink(Struct, frozen=True, forbid_unknown_fields=True):
+    """Make an invite link to a profile of the account. `digest` is `links.token_digest`: the secret stays outside."""
+
+    profile: ProfileId
+    digest: Digest
+    uses: Annotated[int, Meta(ge=1, le=LINK_USES)]
+    expires_at: Instant
+
+
+class LinkView(Struct, frozen=True):
+    """An invite link, as its owner sees it: how often it can still be used, and until when."""
+
+    link: LinkId
+    profile: ProfileId
+    uses: int
+    expires_at: Instant
+    made_at: Instant
+
+
+class Links(Struct, frozen=True):
+    """The account's invite links that somebody can still use, newest first."""
+
+    links: tuple[LinkView, ...]
+
+
+class LinkUse(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Show that one has a link to a profile. `token` is a hash of its secret."""
+
+    account: AccountId
+    profile: ProfileId
+    token: Digest
 
 
 class MemberView(Struct, frozen=True):

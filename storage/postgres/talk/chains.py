@@ -217,10 +217,14 @@ _INVITATIONS: Final = """
             SELECT FROM membership AS theirs JOIN membership AS mine USING (conversation_id)
             WHERE mine.profile_id = asked.profile_id AND mine.accepted
               AND theirs.account_id = asked.inviter_id AND theirs.accepted
-        ) AS stranger
-        FROM (SELECT DISTINCT inviter_id, profile_id FROM asked) AS asked
+        ) AS stranger, EXISTS (
+            SELECT FROM link_use JOIN link USING (account_id, link_id)
+            WHERE link.account_id = asked.account_id AND link.profile_id = asked.profile_id
+              AND user_id = asked.inviter_id
+        ) AS linked
+        FROM (SELECT DISTINCT inviter_id, profile_id, account_id FROM asked) AS asked
     ), turns AS (
-        SELECT *, row_number() OVER (
+        SELECT asked.*, stranger, linked, row_number() OVER (
             PARTITION BY profile_id, inviter_id ORDER BY asked_ms DESC, conversation_id DESC
         ) AS turn
         FROM asked JOIN strange USING (inviter_id, profile_id)
@@ -228,7 +232,10 @@ _INVITATIONS: Final = """
         SELECT *, row_number() OVER (
             PARTITION BY profile_id, stranger ORDER BY turn, asked_ms DESC, conversation_id DESC
         ) AS place
-        FROM turns
+        FROM (
+            SELECT conversation_id, profile_id, asked_ms, turn, stranger AND (turn > 1 OR NOT linked) AS stranger
+            FROM turns
+        ) AS turns
     )
     SELECT conversation_id, kind, profile_id, client_id, by_profile_id, by_device_id, ciphertext
     FROM placed

@@ -17,9 +17,9 @@ class PostgresConsent:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    async def reach(self, account: AccountId, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, Reach]:
+    async def reach(self, account: AccountId, profiles: Sequence[ProfileId], now_ms: int) -> Mapping[ProfileId, Reach]:
         """Return how the account stands to these profiles."""
-        return await self._transactions.ask(_reach, account, profiles)
+        return await self._transactions.ask(_reach, account, profiles, now_ms)
 
     async def invited_devices(self, account: AccountId, conversation: ConversationId) -> Mapping[DeviceId, AccountId]:
         """Return the devices of whom the account invited."""
@@ -27,7 +27,7 @@ class PostgresConsent:
 
     async def put_words(
         self, account: AccountId, conversation: ConversationId, profile: ProfileId, words: Mapping[DeviceId, Words]
-    ) -> bool:
+    ) -> Sequence[DeviceId] | None:
         """Keep what an invitation says."""
         return await self._transactions.run(_put_words, account, conversation, profile, words)
 
@@ -46,6 +46,11 @@ class PostgresConsent:
 
 _REACH: Final = """
     SELECT profile_id, account_id, policies,
+           EXISTS (
+               SELECT FROM link_use JOIN link USING (account_id, link_id)
+               WHERE link.account_id = owner.account_id AND link.profile_id = asked.profile_id
+                 AND user_id = $1 AND expires_ms > $3
+           ),
            EXISTS (
                SELECT FROM membership AS theirs JOIN membership AS mine USING (conversation_id)
                WHERE theirs.profile_id = asked.profile_id AND theirs.accepted
@@ -70,10 +75,12 @@ _REACH: Final = """
 """
 
 
-async def _reach(connection: Connection, account: AccountId, profiles: Sequence[ProfileId]) -> dict[ProfileId, Reach]:
+async def _reach(
+    connection: Connection, account: AccountId, profiles: Sequence[ProfileId], now_ms: int
+) -> dict[ProfileId, Reach]:
     return {
         profile: Reach(owner, read_policies(policies).found_by, *standing)
-        for profile, owner, policies, *standing in await connection.fetch(_REACH, account, profiles)
+        for profile, owner, policies, *standing in await connection.fetch(_REACH, account, profiles, now_ms)
     }
 
 
@@ -110,6 +117,7 @@ _PUT_WORDS: Final = """
         by_profile_id = excluded.by_profile_id,
         by_device_id = excluded.by_device_id,
         ciphertext = excluded.ciphertext
+    RETURNING device_id
 """
 
 
@@ -119,11 +127,11 @@ async def _put_words(
     conversation: ConversationId,
     profile: ProfileId,
     words: Mapping[DeviceId, Words],
-) -> bool:
+) -> list[DeviceId] | None:
     if not await connection.fetchval(_LOCK_INVITATION, conversation, profile, account):
-        return False
+        return None
     said = list(words.values())
-    await connection.execute(
+    rows = await connection.fetch(
         _PUT_WORDS,
         conversation,
         profile,
@@ -133,7 +141,7 @@ async def _put_words(
         [each.device for each in said],
         [each.ciphertext for each in said],
     )
-    return True
+    return [row["device_id"] for row in rows]
 
 
 _COUNT: Final = "SELECT count(*) FROM block WHERE account_id = $1 AND blocked_id <> $2"

@@ -180,6 +180,9 @@ async def ask_what_costs(api: MemoryApi, budget: Budget) -> Response:
         case Budget.ROSTER_MOVES:
             body = await device_list(api.stores, api.clock())
             return await api.ask("PUT", "/v1/device-list", by=alice_phone, json=body)
+        case Budget.LOOK_UPS:
+            body = {"name": "alice.a"}
+            return await api.ask("PUT", f"/v1/profiles/{alice.profile}/user-name", by=alice_phone, json=body)
         case Budget.INVITATIONS | Budget.STRANGERS:
             body = statements(*opening(CastSigner(alice_phone), ConversationKind.DM, bob).signed)
             return await api.ask("POST", "/v1/conversations", by=alice_phone, json=body)

@@ -6,6 +6,7 @@ from storage.database import Connection
 from storage.island import Island
 
 LOOKUPS = {
+    "name_account",
     "account",
     "address_account",
     "audit_entry",

@@ -78,11 +78,13 @@ async def test_what_waits_is_counted_until_it_is_answered(stores: Stores) -> Non
     first, second, third = [await ask(stores, alice, bob, number) for number in (1, 2, 3)]
 
     async def standing() -> Reach:
-        return (await stores.consent.reach(alice.account, [bob.profile, ProfileId(id_of(9))]))[bob.profile]
+        return (await stores.consent.reach(alice.account, [bob.profile, ProfileId(id_of(9))], NOW_MS))[bob.profile]
 
-    waits = Reach(bob.account, FoundBy.EVERYONE, shares=False, signed=False, waiting=3, blocked=False, asks=False)
+    waits = Reach(
+        *(bob.account, FoundBy.EVERYONE), linked=False, shares=False, signed=False, waiting=3, blocked=False, asks=False
+    )
     assert await standing() == waits
-    asked = (await stores.consent.reach(bob.account, [alice.profile]))[alice.profile]
+    asked = (await stores.consent.reach(bob.account, [alice.profile], NOW_MS))[alice.profile]
     assert (asked.shares, asked.waiting, asked.asks) == (False, 0, True)
     await answer(stores, first, 1, alice, None)
     assert (await standing()).waiting == 2
@@ -91,7 +93,7 @@ async def test_what_waits_is_counted_until_it_is_answered(stores: Stores) -> Non
     assert await stores.consent.block(bob.account, alice.account, NOW_MS, 1)
     assert (await standing()).blocked
     assert await shown(stores) == []
-    other = (await stores.consent.reach(carol.account, [bob.profile]))[bob.profile]
+    other = (await stores.consent.reach(carol.account, [bob.profile], NOW_MS))[bob.profile]
     assert (other.shares, other.waiting, other.blocked) == (False, 0, False)
     await stores.consent.unblock(bob.account, alice.account)
     assert await shown(stores) == [third]
@@ -103,7 +105,7 @@ async def test_whose_signature_must_be_verified(stores: Stores) -> None:
     conversation = await ask(stores, alice, bob, 1)
 
     async def signed(by: Person, whom: Person) -> bool:
-        return (await stores.consent.reach(by.account, [whom.profile]))[whom.profile].signed
+        return (await stores.consent.reach(by.account, [whom.profile], NOW_MS))[whom.profile].signed
 
     assert (await signed(bob, alice), await signed(alice, bob), await signed(carol, alice)) == (True, False, False)
     await answer(stores, conversation, 1, alice, bob)
@@ -125,7 +127,7 @@ async def test_who_may_find_is_the_policy(stores: Stores) -> None:
     await settle(stores, alice, bob)
     policies = replace(bob.privat.policies, found_by=FoundBy.SHARED)
     await stores.profiles.replace(bob.account, bob.profile, Theme.DARK, policies)
-    assert (await stores.consent.reach(alice.account, [bob.profile]))[bob.profile].found_by is FoundBy.SHARED
+    assert (await stores.consent.reach(alice.account, [bob.profile], NOW_MS))[bob.profile].found_by is FoundBy.SHARED
 
 
 async def test_of_many_requests_the_greedy_give_way_first(stores: Stores) -> None:
