@@ -223,7 +223,7 @@ def measure_transparency(options: Options) -> Tree:
     entries = QUICK_ENTRIES if options.quick else ENTRIES
 
     def measure() -> Tree:
-        command = (sys.executable, "-m", "bench.servers.transparency_log", str(entries))
+        command = (sys.executable, "-m", "bench.costs", "log", str(entries))
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LOG_SECONDS, check=True)  # noqa: S603 - constants
         figures: dict[str, float] = json.loads(done.stdout)
         return {"entries": figures.pop("entries"), **{name: rounded(value) for name, value in figures.items()}}
