@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 import msgspec
 
-from bench.catalogue import CATALOGUE, DURABLE_PEERS
 from bench.durable.measure import measure_durable
 from bench.results import FILE, Results, judge, ratios_of
 from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run, measure_transparency
+from bench.server import CATALOGUE, DURABLE_PEERS
 from bench.storms import measure_storms
 
 STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT

@@ -10,14 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from bench import peer_protocol as peer
-from bench.catalogue import VARDE, Entry, command_of
 from bench.connections import Client, Connections
-from bench.process import Server, open_server
-from bench.rooms import MemberKeys, Members, Plan, conversation_of, device_of, make_members, profile_of
+from bench.server import VARDE, Entry, Server, command_of, open_server
 from loadtest.client import websocket
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import PING, PONG, ServerFault, masked, measure_frame, split_response
 from loadtest.stack.certificate import Certificate, trust
+from loadtest.stack.rooms import MemberKeys, Members, Plan, conversation_of, device_of, make_members, profile_of
 from varde_contract import frames as f
 from varde_contract.codec import decode_server_frames, encode_frame, pack
 from varde_contract.ids import ClientId, uuid7
@@ -239,10 +238,10 @@ def open_measured_server(
     folder, certificate = workplace.folder, workplace.certificate
     command, members, context = command_of(entry, folder), None, None
     if entry.name == VARDE:
-        command += ["--plan", plan.text, "--folder", str(folder)]
+        command += [plan.text, str(folder)]
         members = make_members(folder, plan.members)
     if tls:
-        command += ["--certificate", str(certificate.certificate), "--key", str(certificate.key)]
+        command += [str(certificate.certificate), str(certificate.key)]
         context = trust(certificate.certificate)
     with (
         open_server(command, core=workplace.cores[0], log=folder / f"{entry.name}.log") as server,

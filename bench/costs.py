@@ -28,8 +28,7 @@ import asyncpg
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.process import cpu_seconds
-from bench.rooms import account_of
+from bench.server import cpu_seconds
 from domain.events import Event
 from domain.people.events import DeviceConnected
 from domain.ports import Stores
@@ -39,6 +38,7 @@ from domain.talk.ports import JournalStore
 from domain.transparency.log import Log
 from domain.transparency.ports import LogStore
 from domain.transparency.sequencing import BATCH, sequence
+from loadtest.stack.rooms import account_of
 from relay.services import Dependencies, Services, make_services
 from settings.relay import RelaySettings
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Final, NamedTuple, TypeAlias
 
-from bench.catalogue import VARDE
 from bench.clients import MeasuredServer, Member
 from bench.connections import Connections
-from bench.process import Server, cpu_seconds, rss_kib
 from bench.results import Point, point_of, rounded
-from bench.rooms import Plan
+from bench.server import VARDE, Server, cpu_seconds, rss_kib
 from loadtest.client.websocket import ServerFault
+from loadtest.stack.rooms import Plan
 from varde_contract.session import Pattern
 
 FANOUT: Final = "fanout"

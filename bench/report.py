@@ -12,8 +12,8 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from bench.results import Results, judge
+from bench.server import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from loadtest.report.plots import DASHED, LIGHT, STYLE, Chart, Line, draw, layout, png_of
 from loadtest.report.result import split_page
 from loadtest.stack.process import ROOT

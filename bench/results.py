@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from cryptography.exceptions import InvalidTag
 
-from bench.catalogue import VARDE
+from bench.server import VARDE
 from loadtest.client.websocket import ServerFault
 from loadtest.report.result import write_whole
 from varde_contract.errors import PeerFault

@@ -17,15 +17,14 @@ from typing import Any, Final
 from msgspec import Struct
 
 from bench import dimensions
-from bench.catalogue import CATALOGUE, VARDE, Entry, Missing, install
 from bench.clients import MeasuredServer, Workplace, open_measured_server
 from bench.connections import quiet_collector
 from bench.dimensions import DIRECT, FANOUT, HANDSHAKE, HEADLINE, IDLE, LOADS, PAIR, ROOM, WARM_UP, Spot
-from bench.process import choose_cores
 from bench.results import FAULTS, Point, Results, Tree, rounded
-from bench.rooms import Plan, forget_keys
+from bench.server import CATALOGUE, VARDE, Entry, Missing, choose_cores, install
 from loadtest.stack.certificate import make_certificate
-from loadtest.watch.fingerprint import fingerprint
+from loadtest.stack.rooms import Plan, forget_keys
+from loadtest.watch.machine import fingerprint
 
 DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "transparency", "storms")
 QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # a storm that is over in seconds says nothing

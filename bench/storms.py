@@ -19,20 +19,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from bench.catalogue import CATALOGUE, VARDE, install
 from bench.clients import MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections, quiet_collector
 from bench.dimensions import BUSY, PAIR, measure_window
-from bench.durable.load import SECOND_NS, DurableServer, Load
+from bench.durable.load import POSTGRES, SECOND_NS, DurableServer, Load, open_varde
 from bench.durable.measure import figures_of
-from bench.durable.varde import POSTGRES, open_varde
-from bench.process import Server
 from bench.results import Tree
-from bench.rooms import Plan, make_members
 from bench.run import Options
+from bench.server import CATALOGUE, VARDE, Server, install
 from loadtest.client.websocket import ServerFault
-from loadtest.ledger.histogram import Histogram
+from loadtest.ledger.reports import Histogram
 from loadtest.stack.certificate import make_certificate
+from loadtest.stack.rooms import Plan, make_members
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 GAP_NS: Final = 10_000_000

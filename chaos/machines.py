@@ -5,7 +5,6 @@ Network and mounts are the run's own and vanish with its last process, however i
 
 import ctypes
 import os
-import socket
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,12 +109,6 @@ def enter_own_machines() -> Machines:
     for command in _PREPARE:
         _run(command)
     return Machines("")
-
-
-def free_port(host: str = HERE) -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.create_server((host, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _run(command: str) -> None:

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import yaml
 
-from chaos.machines import Machine, free_port
+from chaos.machines import Machine
 from storage.embedded.cluster import program
 from storage.embedded.os_user import OsUser, choose_os_user
 from storage.grants import RIGHTS
+from supervisor.ports import free_port
 
 Adopt = Callable[[int], object]
 """Is told of each process that is started, to end it when whoever started it is killed."""

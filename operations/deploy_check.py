@@ -8,15 +8,8 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from operations.media_check import judge_buckets, judge_coturn
 from settings.api import ApiSettings
@@ -26,8 +19,8 @@ from settings.observability import ObservabilitySettings
 from settings.relay import RelaySettings
 from settings.storage import StorageSettings
 from settings.worker import WorkerSettings
+from tls.self_signed import make_self_signed
 
-DAY: Final = timedelta(days=1)
 DEADLINE: Final = 120.0
 """Seconds for one validator."""
 EXPOSURE_MOST: Final = 20
@@ -130,22 +123,12 @@ def check_deployment(folder: Path) -> Iterator[Verdict]:
 def _stand_in(folder: Path, work: Path) -> None:
     """Make the copies of files that name certificates such that they can be judged here."""
     pem = work / "certificate.pem"
-    pem.write_bytes(_throw_away_certificate())
+    pem.write_bytes(b"".join(reversed(make_self_signed())))
     for path in (*folder.glob("haproxy/*.cfg"), *folder.glob("nginx/*.conf"), *folder.glob("prometheus/*-tls.yml")):
         text = path.read_text(encoding="utf-8")
         for name in CERTIFICATES:
             text = text.replace(name, str(pem))
         path.write_text(NGINX.format(text) if path.suffix == ".conf" else text, encoding="utf-8")
-
-
-def _throw_away_certificate() -> bytes:
-    """Return a key and a certificate that it has signed itself, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "throw-away")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + DAY)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private + builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def _check(folder: Path) -> Iterator[Verdict]:

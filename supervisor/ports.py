@@ -1,12 +1,23 @@
-"""Free ports: chosen once for port 0, so that a restarted program is found at the same address."""
+"""Free ports: chosen once for port 0, so that a restarted program is found at the same address.
+
+A port that the kernel chose, was closed and is used later may be somebody else's by then: on a busy machine the kernel
+gives it to any outgoing connection. Hold it bound, or take `free_port`.
+"""
 
 import errno
+import secrets
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final
 
 from settings.environment import PORT_MAX, Address, BadAddress
+
+_HOST: Final = "127.0.0.1"
+_LEAST: Final = 10_000
+_EPHEMERAL: Final = 32_768
+"""Where Linux's range of ports for anybody begins (ip_local_port_range)."""
 
 
 @contextmanager
@@ -51,6 +62,40 @@ def later_port(address: Address, steps: int) -> Address:
     if address.port + steps > PORT_MAX:
         raise BadAddress(f"{address} leaves no port for each worker: choose a lower one")
     return Address(address.host, address.port + steps)
+
+
+def free_port(host: str = _HOST) -> int:
+    """Return a port of this machine that nobody listens on at the moment.
+
+    It lies below the range from which the kernel gives ports to whoever asks for any: between this call and the moment
+    when a program listens there, thousands of other connections may be made, and none of them takes it.
+    """
+    while True:
+        port = _LEAST + secrets.randbelow(_EPHEMERAL - _LEAST)
+        with socket.socket() as sock, suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is only in TIME-WAIT is free
+            sock.bind((host, port))
+            return port
+
+
+def hold_ports(stack: ExitStack, count: int) -> int:
+    """Hold so many ports in a row for as long as the stack lasts, and return the first.
+
+    They are bound and not listened on: the kernel gives them to nobody else, and a program that sets SO_REUSEADDR may
+    listen on them again and again.
+    """
+    while True:
+        first = free_port()
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + count):
+                    sock = held.enter_context(socket.socket())
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind((_HOST, port))
+            except (OSError, OverflowError):
+                continue  # somebody has one of them
+            stack.push(held.pop_all())
+            return first
 
 
 def _bind(address: Address, *options: int) -> socket.socket:

@@ -6,7 +6,6 @@ speaks TLS over TCP, which the embedded one was built without, and lets in by ce
 
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from chaos.certificates import Authority, issue
+from supervisor.ports import free_port
 from tests.postgres import database, run_sql
 from tests.system import SCRATCH, require
 
@@ -74,8 +74,7 @@ def debian_postgres() -> Iterator[DebianPostgres]:
         authority = Authority()
         Path(clients, "ca.pem").write_bytes(authority.pem())
         settings = _write_files(cluster, authority, user)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         on = " ".join(f"-c {name}={value}" for name, value in settings.items()) + f" -c port={port} -k {folder}"
         _run("pg_ctl", "-D", cluster, "-l", folder / "log", "-o", on, "-w", "-t", DEADLINE, "start", **user)
         try:

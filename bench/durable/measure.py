@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from bench.catalogue import VARDE
 from bench.connections import quiet_collector
 from bench.dimensions import BUSY
-from bench.durable.load import SECOND_NS, Load, Open, draw_schedule, open_ledger, survival_of
+from bench.durable.load import SECOND_NS, Load, Open, draw_schedule, open_ledger, open_varde, survival_of
 from bench.durable.mosquitto import open_mosquitto
-from bench.durable.varde import open_varde
 from bench.results import Tree
 from bench.run import Options
+from bench.server import VARDE
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.reports import Account
 from loadtest.report.result import Latency

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bench.catalogue import Missing
 from bench.durable.load import DurableClient, DurableServer, Load
+from bench.server import Missing
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.ledger import Draft
-from loadtest.stack.process import HOST, free_port, listens, open_program, tail_of, wait_for
+from loadtest.stack.process import HOST, listens, open_program, tail_of, wait_for
+from supervisor.ports import free_port
 
 START_DEADLINE: Final = 60.0
 STOP_DEADLINE: Final = 20.0

@@ -1,4 +1,4 @@
-"""The peer servers in Python: `python -m bench.servers.peers --peer NAME`. Each does the same work for a message.
+"""The peer servers in Python, each of which does the same work: `python -m bench.servers.peers NAME [PEM KEY]`.
 
 Compression is off, the C speedups are on, keepalive is as by default. Each function imports its library itself: what
 one server needs must not weigh on the memory of another.
@@ -11,8 +11,7 @@ import re
 import socket
 import ssl
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -28,15 +27,9 @@ SWITCH: Final = (
 )
 _RECEIVE_BYTES: Final = 256 * 1024
 _PASS: Final = 256
+Files = Sequence[str]
+"""Paths of PEM files, a certificate and its key; none where it is not to be TLS."""
 _ROOMS: Final[dict[int, "list[Member]"]] = {}
-
-
-def read_arguments(description: str | None, *names: str) -> Namespace:
-    """Read the command line: these options, and `certificate` and `key`, paths of PEM files, where it is to be TLS."""
-    parser = ArgumentParser(description=description)
-    for name in ("--certificate", "--key", *names):
-        parser.add_argument(name, required=name in names)
-    return parser.parse_args()
 
 
 def announce(port: int) -> None:
@@ -92,7 +85,7 @@ async def serve_member(
             member.leave()
 
 
-async def run_picows(_: Namespace, tls: ssl.SSLContext | None) -> None:
+async def run_picows(_: Files, tls: ssl.SSLContext | None) -> None:
     """Picows (Cython) on uvloop, as its documentation advises: the whole server is plain callbacks.
 
     Payloads are read as memoryview without a copy, and `transport.send` goes straight to the socket while it takes
@@ -126,7 +119,7 @@ async def run_picows(_: Namespace, tls: ssl.SSLContext | None) -> None:
     await server.serve_forever()
 
 
-async def run_websockets(_: Namespace, tls: ssl.SSLContext | None) -> None:
+async def run_websockets(_: Files, tls: ssl.SSLContext | None) -> None:
     """Websockets on asyncio with uvloop. `broadcast` is the library's own fast way to write without waiting.
 
     Every recipient has another ciphertext here, so it is called once for each of them.
@@ -151,7 +144,7 @@ async def run_websockets(_: Namespace, tls: ssl.SSLContext | None) -> None:
         await server.serve_forever()
 
 
-async def run_starlette(arguments: Namespace, _: ssl.SSLContext | None) -> None:
+async def run_starlette(files: Files, _: ssl.SSLContext | None) -> None:
     """Starlette on uvicorn with uvloop.
 
     The WebSocket side is uvicorn's `websockets-sansio`: what `auto` picks, and what uvicorn asks to use instead of its
@@ -171,8 +164,8 @@ async def run_starlette(arguments: Namespace, _: ssl.SSLContext | None) -> None:
         Starlette(routes=[WebSocketRoute("/", serve_connection)]),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
-        ssl_certfile=arguments.certificate,
-        ssl_keyfile=arguments.key,
+        ssl_certfile=next(iter(files), None),
+        ssl_keyfile=files[-1] if files else None,
         backlog=BACKLOG,
         lifespan="off",
         log_level="warning",
@@ -182,7 +175,7 @@ async def run_starlette(arguments: Namespace, _: ssl.SSLContext | None) -> None:
     await uvicorn.Server(config).serve([listener])
 
 
-async def run_websockets_trio(_: Namespace, tls: ssl.SSLContext | None) -> None:
+async def run_websockets_trio(_: Files, tls: ssl.SSLContext | None) -> None:
     """The Trio server of websockets. A send waits its turn on the recipient's own lock, first come, first served."""
     import trio
     from websockets.exceptions import ConnectionClosed
@@ -196,7 +189,7 @@ async def run_websockets_trio(_: Namespace, tls: ssl.SSLContext | None) -> None:
         announce((await nursery.start(start)).listeners[0].socket.getsockname()[1])
 
 
-async def run_trio_websocket(_: Namespace, tls: ssl.SSLContext | None) -> None:
+async def run_trio_websocket(_: Files, tls: ssl.SSLContext | None) -> None:
     """trio-websocket. It has no keepalive of its own. A send waits its turn, as with websockets' Trio server."""
     import trio
     from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
@@ -289,26 +282,27 @@ def serve_epoll_floor() -> None:
                 del connections[number]
 
 
-Run = Callable[[Namespace, ssl.SSLContext | None], Coroutine[Any, Any, None]]
+Run = Callable[[Files, ssl.SSLContext | None], Coroutine[Any, Any, None]]
 ON_UVLOOP: Final[dict[str, Run]] = {"picows": run_picows, "websockets": run_websockets, "starlette": run_starlette}
 ON_TRIO: Final[dict[str, Run]] = {"websockets-trio": run_websockets_trio, "trio-websocket": run_trio_websocket}
 
 
 def main() -> None:
     """Run one until it is killed."""
-    arguments, tls = read_arguments(__doc__, "--peer"), None
-    if arguments.certificate is not None:
+    _, peer, *files = sys.argv
+    tls = None
+    if files:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        tls.load_cert_chain(arguments.certificate, arguments.key)
-    if arguments.peer in ON_UVLOOP:
+        tls.load_cert_chain(*files)
+    if peer in ON_UVLOOP:
         import uvloop
 
-        uvloop.run(ON_UVLOOP[arguments.peer](arguments, tls))
-    elif arguments.peer in ON_TRIO:
+        uvloop.run(ON_UVLOOP[peer](files, tls))
+    elif peer in ON_TRIO:
         import trio
 
-        trio.run(ON_TRIO[arguments.peer], arguments, tls)
+        trio.run(ON_TRIO[peer], files, tls)
     else:
         serve_epoll_floor()
 

@@ -10,7 +10,7 @@ import msgspec
 from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.report.result import RUNS, read_result
 from loadtest.scenarios.plan import SCENARIOS, Kind, Options, Plan
-from loadtest.watch.preflight import Check, Grade, check_machine
+from loadtest.watch.machine import Check, Grade, check_machine
 
 if TYPE_CHECKING:
     from loadtest.watch.calibration import Calibration
@@ -78,7 +78,7 @@ def line_of(check: Check) -> str:
     return f"  {_SIGNS[check.grade]} {check.name}: {check.words}{advice}"
 
 
-@click.command(short_help="What the generator can do by itself, against a null server.")
+@click.command(short_help="What the generator can do by itself, against a node without a database.")
 @click.option("--users", type=click.IntRange(min=2), default=1000, help="Users of the one worker.")
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=3.0, help="For each rate.")
 @click.option("--out", type=_FOLDER, default=RUNS, help="Folder of calibration.json.")
@@ -87,7 +87,7 @@ def calibrate(*, users: int, seconds: float, out: Path) -> None:
     from loadtest.watch.calibration import measure_generator  # noqa: PLC0415 - it brings in gevent
 
     out.mkdir(parents=True, exist_ok=True)
-    found = measure_generator(users, seconds, out, click.echo)
+    found = measure_generator(users, seconds, click.echo)
     path = out / "calibration.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     click.echo(f"{words_of(found)}\nwritten to {path}")
@@ -146,7 +146,7 @@ def slopes(runs: tuple[Path, ...], connections: int, rate: float) -> None:
 
     The runs have to differ in nodes, connections and messages: four at least. docs/operations/capacity.md has them.
     """
-    from loadtest.report.slopes import slopes_of, words_of  # noqa: PLC0415 - others do without numpy
+    from loadtest.report.comparison import slopes_of, words_of  # noqa: PLC0415 - others do without numpy
 
     click.echo(words_of(slopes_of([read_result(run) for run in runs]), connections, rate))
 

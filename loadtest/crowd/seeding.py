@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -31,25 +32,7 @@ from varde_contract.talk import ConversationKind, Role
 
 EXPECTED: Final = (CouldNotRun, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
 """What a person can mend."""
-COLUMNS: Final = {
-    "account": "account_id created_ms list_number",
-    "address_account": "address account_id",
-    "profile": "account_id profile_id type theme policies created_ms salt",
-    "profile_account": "profile_id account_id",
-    "device_list": "account_id number statement hash",
-    "log_pending": "account_id number digest",
-    "device": "account_id device_id noise_key signing_key identity_key profiles created_ms",
-    "device_account": "device_id account_id",
-    "session": "account_id session_id device_id access_digest access_expires_ms refresh_digest refresh_expires_ms"
-    " created_ms refreshed_ms",
-    "one_time_key": "account_id device_id key kem_key signature",
-    "fallback_key": "account_id device_id key kem_key signature",
-    "conversation": "conversation_id kind created_ms",
-    "pair_conversation": "low_profile_id high_profile_id conversation_id",
-    "membership": "conversation_id profile_id account_id role accepted from_seq",
-    "delivery": "conversation_id device_id start_seq upto",
-}
-"""In the order in which they have to be filled."""
+COLUMNS: Final[dict[str, str]] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text())
 # Tables that have one row for each person.
 _PERSON: Final = COLUMNS.keys() - {"conversation", "pair_conversation", "one_time_key", "fallback_key"}
 _KEY_BYTES: Final = 32

@@ -12,9 +12,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from msgspec import Struct
 
-from loadtest.ledger.clock import RunClock
-from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.reports import Arrivals, OperationSums, Report, StageSums, Stream, Totals, write
+from loadtest.ledger.reports import Arrivals, OperationSums, Report, StageSums, Stream, Totals, merge_counts, write
+from loadtest.ledger.run_time import RunClock
 from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 
 # Gaps that account for a delivery. `own` is none, and what was `delivered` has been received: else it is lost.

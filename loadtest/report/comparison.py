@@ -1,4 +1,7 @@
-"""Two runs beside each other. A change counts beyond the tolerance and the noise of both; a fault has no noise."""
+"""Several runs beside each other: what changed between two, and what a node, a connection and a message cost.
+
+A change counts beyond the tolerance and the noise of both; a fault has no noise. Costs are slopes through several runs.
+"""
 
 import enum
 import math
@@ -10,7 +13,8 @@ from typing import Final
 import click
 from msgspec import Struct
 
-from loadtest.ledger.histogram import Histogram, read_histogram
+from loadtest.exits import CouldNotRun
+from loadtest.ledger.reports import Histogram, read_histogram
 from loadtest.report.formatting import KINDS, PERCENTILES, figure, flat, unit_of
 from loadtest.report.result import Latency, Result
 
@@ -227,3 +231,116 @@ def _columns(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
     return [form.format(*row).rstrip() for row in rows]
+
+
+GROUPS: Final = ("relay", "postgres", "api")
+LEAST_RUNS: Final = 4
+_PERCENT_CORE: Final = 100
+BUSY: Final = 0.6
+"""Of a core, what a relay node may use on average: beyond, its lateness grows faster than its load."""
+NODE_CONNECTIONS: Final = 15_000  # the default of VARDE_RELAY_CONNECTIONS
+
+
+class Slope(Struct, frozen=True):
+    """What each adds to a figure: a node, a connection, a message a second, and one whose reader is at another node."""
+
+    node: float
+    connection: float
+    message: float
+    crossing: float
+
+    def at(self, nodes: float, connections: float, messages: float) -> float:
+        """Return the figure for so much, with senders and readers at any node alike."""
+        slopes = (self.node, self.connection, self.message, self.crossing)
+        amounts = zip(slopes, amounts_of(nodes, connections, messages), strict=True)
+        return sum(slope * amount for slope, amount in amounts)
+
+
+def amounts_of(nodes: float, connections: float, messages: float) -> tuple[float, float, float, float]:
+    """Return what a `Slope` has slopes for. In a fleet, most readers are at another node than the sender."""
+    return nodes, connections, messages, messages * (1 - 1 / nodes) if nodes else 0.0
+
+
+class Slopes(Struct, frozen=True):
+    """By the name of the program: CPU in percent of a core, memory in MiB. `misfit` is of the worst run."""
+
+    cpu: dict[str, Slope]
+    memory: dict[str, Slope]
+    misfit: dict[str, float]
+
+
+def slopes_of(results: Sequence[Result]) -> Slopes:
+    """Lay planes through the judged stages of runs. Raises CouldNotRun for runs that do not tell the three apart."""
+    import numpy as np  # noqa: PLC0415 - comparing does without it
+
+    amounts = [_amounts(result) for result in results]
+    table = np.array(amounts)
+    # A column that never moves cannot be told from another one. Runs without messages and with several nodes can.
+    if len(results) < LEAST_RUNS or np.linalg.matrix_rank(table / np.maximum(table.max(axis=0), 1)) < table.shape[1]:
+        raise CouldNotRun(
+            "these runs do not tell nodes, connections and messages apart",
+            "Give four or more runs of fresh stacks that differ in each: see docs/operations/capacity.md.",
+        )
+    cpu, memory, misfit = dict[str, Slope](), dict[str, Slope](), dict[str, float]()
+    for group in GROUPS:
+        for kind, found in (("cpu_percent", cpu), ("rss_mib", memory)):
+            seen = np.array([_mean(result, group, kind) for result in results])
+            fitted, *_ = np.linalg.lstsq(table, seen, rcond=None)
+            found[group] = Slope(*(float(each) for each in fitted))
+            if kind == "cpu_percent":
+                misfit[group] = 100 * float(np.max(np.abs(table @ fitted - seen) / np.maximum(seen, 1e-9)))
+    return Slopes(cpu, memory, misfit)
+
+
+def _amounts(result: Result) -> tuple[float, float, float, float]:
+    if not result.judged_series or not any(_has(sample.server) for sample in result.judged_series):
+        raise CouldNotRun(f"{result.scenario}: its servers were not watched, or it has no judged stage")
+    nodes = {key.partition(".")[0] for sample in result.judged_series for key in sample.server if _is_node(key)}
+    connected = fmean(sample.connected for sample in result.judged_series)
+    return amounts_of(len(nodes), connected, fmean(sample.sent_per_second for sample in result.judged_series))
+
+
+def _has(server: dict[str, float]) -> bool:
+    return "postgres.cpu_percent" in server
+
+
+def _is_node(key: str) -> bool:
+    return key.startswith("relay-") and key.endswith(".cpu_percent")
+
+
+def _mean(result: Result, group: str, kind: str) -> float:
+    """Return the mean over the judged stages, of all processes of a group together."""
+    return fmean(
+        sum(value for key, value in sample.server.items() if _belongs(key, group, kind))
+        for sample in result.judged_series
+        if _has(sample.server)
+    )
+
+
+def _belongs(key: str, group: str, kind: str) -> bool:
+    name, _, what = key.partition(".")
+    return what == kind and (name == group or name.startswith(f"{group}-"))
+
+
+def words_of(slopes: Slopes, connections: int, messages: float) -> str:
+    """Return the slopes, and what so many connections and messages a second would take."""
+    from loadtest.report.outputs import TEMPLATES  # noqa: PLC0415 - it brings matplotlib, which takes a second
+
+    relay = slopes.cpu["relay"]
+    by_places = math.ceil(connections / NODE_CONNECTIONS)
+    each = _PERCENT_CORE * BUSY - relay.node
+    shared = relay.at(by_places, connections, messages) - relay.node * by_places
+    by_cpu = math.ceil(shared / each) if each > 0 else 0
+    nodes = max(by_places, by_cpu)
+    return TEMPLATES.get_template("slopes.txt").render(
+        slopes=slopes,
+        groups=GROUPS,
+        connections=connections,
+        messages=messages,
+        nodes=nodes,
+        by_places=by_places,
+        by_cpu=by_cpu,
+        busy=BUSY,
+        gib=slopes.memory["relay"].at(nodes, connections, messages) / 1_024,
+        database=slopes.cpu["postgres"].at(nodes, connections, messages) / _PERCENT_CORE,
+    )

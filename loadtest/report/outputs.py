@@ -20,7 +20,9 @@ from websockets import frames
 
 from loadtest.exits import CouldNotRun
 from loadtest.report import formatting
-from loadtest.report.charts import (
+from loadtest.report.plots import (
+    DARK,
+    LIGHT,
     Timeline,
     latency_over_time,
     load_of,
@@ -28,8 +30,9 @@ from loadtest.report.charts import (
     percentiles_of,
     picture_of,
     server_of,
+    sparkline_of,
+    svg_of,
 )
-from loadtest.report.plots import DARK, LIGHT, sparkline_of, svg_of
 from loadtest.report.result import (
     CPU_LIMIT,
     FILE,

@@ -22,9 +22,9 @@ from locust.stats import RequestStats, StatsEntry, bucket_response_time, stats_h
 from msgspec.structs import replace
 
 from loadtest.exits import EXIT_CODES, CouldNotRun
-from loadtest.gate.slo import SLO, read_slo
-from loadtest.ledger.clock import RunClock
+from loadtest.gate import SLO, read_slo
 from loadtest.ledger.reports import StageSums
+from loadtest.ledger.run_time import RunClock
 from loadtest.running.result import RunRecord, conclude, folder_of, publish
 from loadtest.running.run import Console, Run
 from loadtest.running.system import System, open_system, warn_beforehand

@@ -11,15 +11,13 @@ from msgspec import Struct, field
 
 from loadtest.crowd.crowd import Room
 from loadtest.exits import EXIT_CODES, Verdict
-from loadtest.gate.slo import Slo
-from loadtest.gate.verdict import breaking_point, judge
-from loadtest.ledger.clock import SECOND_NS
-from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.reports import Account, LedgerError, Totals, reconcile
+from loadtest.gate import Slo, breaking_point, judge
+from loadtest.ledger.reports import Account, LedgerError, Totals, merge_counts, reconcile
+from loadtest.ledger.run_time import SECOND_NS
 from loadtest.report import result as r
 from loadtest.report.result import Result, Sample, StageFigures, WorkerFigures
 from loadtest.scenarios.plan import SCENARIOS, Kind, Options, Plan, Stage
-from loadtest.watch.fingerprint import fingerprint
+from loadtest.watch.machine import fingerprint
 
 OFFERED_SHARE: Final = 0.98
 LATE_SHARE: Final = 0.01

@@ -9,10 +9,9 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from loadtest.gate.slo import Slo
-from loadtest.gate.verdict import breaks
-from loadtest.ledger.clock import SECOND_NS, RunClock, boot_id
+from loadtest.gate import Slo, breaks
 from loadtest.ledger.reports import StageSums, Totals
+from loadtest.ledger.run_time import SECOND_NS, RunClock, boot_id
 from loadtest.report.result import Sample
 from loadtest.running import messages as m
 from loadtest.running.result import RunRecord, StageRun, figures_of

@@ -2,12 +2,14 @@
 
 import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import gevent
 from gevent import socket
@@ -16,17 +18,32 @@ from loadtest.crowd.crowd import Crowd, read_crowd, run_seeding
 from loadtest.exits import CouldNotRun
 from loadtest.report.formatting import duration
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Options, Plan
-from loadtest.stack.network import open_round_trip
+from loadtest.stack.process import open_program
 from loadtest.stack.stack import Stack, open_stack
 from loadtest.users.target import find_target
-from loadtest.watch.preflight import Grade, Machine, check_machine
+from loadtest.watch.machine import Grade, Machine, check_machine
 from loadtest.watch.servers import Look, figures_of, look_at
 
 _REACH_SECONDS: Final = 5.0
 _AFTERWARDS_SECONDS: Final = 120.0  # what a run may take beyond its plan: preparing and settling
 _PASSABLE: Final = 0o711  # postgres runs as a user of its own and has to come through
 _HOOK_SECONDS: Final = 300.0
+_STOP_SECONDS: Final = 5.0
+_TWO_WAYS: Final = 2_000.0  # from milliseconds of a round trip to seconds one way
 Say = Callable[[str], None]
+
+
+@contextmanager
+def open_round_trip(url: str, milliseconds: float) -> Iterator[str]:
+    """Have what goes to a relay and back take so long, and return its URL by that way."""
+    where = urlsplit(url)
+    program = (sys.executable, "-m", "chaos.proxy", str(where.port), str(milliseconds / _TWO_WAYS))
+    with open_program(program, _STOP_SECONDS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None) as proxy:
+        assert proxy.stdout is not None
+        port = proxy.stdout.readline().strip()
+        if not port:
+            raise CouldNotRun("the proxy that delays did not start: it is in the room chaos/ of a checkout")
+        yield where._replace(netloc=f"{where.hostname}:{int(port)}").geturl()
 
 
 class System:
@@ -55,7 +72,14 @@ class System:
                 command = (*shlex.split(self._hook), str(action))
                 subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
             elif self.stack is not None:
-                done = _act(self.stack, action)
+                calls = {
+                    Action.KILL_NODE: self.stack.kill_node,
+                    Action.DRAIN_NODES: self.stack.drain_nodes,
+                    Action.REBALANCE: self.stack.rebalance,
+                    Action.LOSE_BUS: self.stack.lose_bus,
+                    Action.FAIL_OVER: self.stack.fail_over,
+                }
+                done = calls[action]()
             self._say(f"{action}: {done}")
         except (CouldNotRun, OSError, subprocess.SubprocessError) as error:
             self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
@@ -71,21 +95,6 @@ class System:
             now = look_at(self.stack.pids, self.stack.metrics_urls.values())
             self.seen, before = figures_of(before, now), now
             gevent.sleep(1.0)
-
-
-def _act(stack: Stack, action: Action) -> str:
-    """Do it to a stack of ours, and return what was done, in words. Raises CouldNotRun."""
-    match action:
-        case Action.KILL_NODE:
-            return f"{stack.kill_node()} was killed and is back"
-        case Action.DRAIN_NODES:
-            return f"{', '.join(stack.drain_nodes())} drained and back"
-        case Action.REBALANCE:
-            return f"{stack.rebalance()} came back empty, and the others shed"
-        case Action.LOSE_BUS:
-            return f"Valkey was away for {stack.lose_bus():g} s"
-        case _:
-            return f"{stack.fail_over()} was killed and is back"
 
 
 @contextmanager

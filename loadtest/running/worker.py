@@ -23,10 +23,9 @@ from locust.exception import StopUser
 
 from loadtest.crowd.crowd import Crowd, read_crowd
 from loadtest.exits import CouldNotRun
-from loadtest.ledger.clock import PING_SECONDS, SECOND_NS, RunClock, follow_clock, open_clock
 from loadtest.ledger.ledger import Ledger, PayloadCipher
-from loadtest.ledger.schedule import Pacer
-from loadtest.rest.api_users import ApiUser, ApiUsers
+from loadtest.ledger.run_time import PING_SECONDS, SECOND_NS, Pacer, RunClock, follow_clock, open_clock
+from loadtest.rest.operations import ApiUser, ApiUsers
 from loadtest.running import messages as m
 from loadtest.scenarios.plan import Action, Kind
 from loadtest.users.population import NoSeat, Population, place_of

@@ -17,8 +17,8 @@ from gevent.event import Event
 from msgspec import Struct, field
 
 from loadtest.exits import CouldNotRun
-from loadtest.ledger.clock import RunClock
 from loadtest.ledger.reports import Totals, read
+from loadtest.ledger.run_time import RunClock
 from loadtest.report.result import WorkerFigures
 from loadtest.running.messages import HEARTBEAT, PING, PONG, PREPARED, Heartbeat
 from loadtest.scenarios.plan import Options

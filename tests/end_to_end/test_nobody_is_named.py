@@ -23,6 +23,7 @@ import pytest
 import trio
 
 from storage.embedded.cluster import program
+from supervisor.ports import free_port
 from tests import system
 from tests.end_to_end.stack import Program, Stack, connected, open_dm, open_group, people, texts
 from tests.postgres import url_of
@@ -148,8 +149,7 @@ def open_prometheus(folder: Path, targets: dict[str, str]) -> Iterator[httpx.Cli
     (folder / "prometheus.yml").write_text(
         json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}), encoding="utf-8"
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus")
     command = (str(binary), *options, f"--web.listen-address=127.0.0.1:{port}", "--log.level=error")
     with subprocess.Popen(command) as process, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:

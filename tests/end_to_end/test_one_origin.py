@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from chaos.machines import free_port
+from supervisor.ports import free_port
 from tests.end_to_end.stack import ROOT, SECONDS, Stack, connected, open_dm, people, texts
 from tests.system import require
 

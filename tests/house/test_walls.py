@@ -83,7 +83,7 @@ def test_the_contract_can_live_in_a_locust_process() -> None:
 def test_asyncio_lives_on_its_island() -> None:
     """Only storage, its tests, and three kinds of programs that the load rooms start; everything else is Trio."""
     # Seeding is a program of its own that ends: one COPY over asyncpg, without a server's life around it.
-    load = ("bench/servers/", "loadtest/watch/null_server.py", "loadtest/crowd/seeding.py")
+    load = ("bench/servers/", "bench/costs.py", "loadtest/crowd/seeding.py")
     others = ("storage/", "tests/storage/", *load)
     found = [
         f"{source.at(node)} {module}"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -123,7 +124,7 @@ class Machine:
 def _free_ports(count: int) -> list[int]:
     """Ports that nobody listens on; the one with a 1 in front is free, too, for a unit's metrics."""
     found: list[int] = []
-    for port in range(2_000 + os.getpid() % 5_000, 9_999):
+    for port in range(2_000 + secrets.randbelow(5_000), 9_999):
         with suppress(OSError):
             for each in (port, int(f"1{port}")):
                 socket.create_server(("127.0.0.1", each)).close()

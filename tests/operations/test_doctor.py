@@ -51,10 +51,8 @@ async def test_a_healthy_server(tmp_path: Path, database_url: str) -> None:
 
 async def test_what_is_wrong_is_named(tmp_path: Path, bare_database_url: str) -> None:
     """No schema, no keys, a taken port, a relay without TLS, a mail server that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = socket.create_server(("127.0.0.1", 0))
-        nobody = free.getsockname()[1]
-        free.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
         found = await findings(
             {
                 "VARDE_DATA": str(tmp_path),
@@ -63,7 +61,7 @@ async def test_what_is_wrong_is_named(tmp_path: Path, bare_database_url: str) ->
                 "VARDE_RELAY_BIND": "127.0.0.1:0",
                 "VARDE_RELAY_CONNECTIONS": "900000000",
                 "VARDE_RELAY_URL": "ws://relay.example/v1/relay",
-                "VARDE_SMTP_URL": f"smtp://127.0.0.1:{nobody}?tls=none",
+                "VARDE_SMTP_URL": f"smtp://127.0.0.1:{held.getsockname()[1]}?tls=none",
                 "VARDE_MAIL_FROM": "codes@example.org",
             },
             mail_to="somebody@example.org",

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from domain.people.ports import MailUnavailable
 from settings.mail import MailFolder, Security, Smtp
 from storage.mail import FolderMail, SmtpMail, write_message
+from supervisor.ports import free_port
 
 SENDER, ADDRESS, CODE = "codes@example.org", "alice@example.org", "00412233"
 
@@ -103,9 +104,7 @@ class _Inbox:
 @contextmanager
 def smtp_server(inbox: _Inbox, **options: Any) -> Iterator[Smtp]:
     """A real SMTP server in a thread."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()  # aiosmtpd asks its own server whether it is there, which it cannot do with port 0
     controller = Controller(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True, **options)
     controller.start()
     try:

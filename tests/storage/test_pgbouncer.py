@@ -1,7 +1,6 @@
 """Debian's PgBouncer with the file of the document: session mode works, and the others are refused in clear words."""
 
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from operations.doctor import Finding, Health, examine
 from settings.environment import ConfigError
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
+from supervisor.ports import free_port
 from tests.debian_postgres import GROUP, PASSWORD, DebianPostgres
 from tests.house.tree import ROOT
 from tests.ids import id_of
@@ -43,8 +43,7 @@ def blocks(kind: str) -> list[str]:
 def open_pooler(folder: Path, postgres: DebianPostgres, database: str, **changes: str) -> Iterator[str]:
     """A PgBouncer in front of a database; yields the URL through it."""
     program = require("pgbouncer", "pgbouncer")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (text,) = blocks("ini")
     changes |= {"listen_port": str(port), "auth_file": str(folder / "userlist.txt"), "unix_socket_dir": str(folder)}
     for name, value in changes.items():

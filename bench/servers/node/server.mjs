@@ -7,7 +7,6 @@ import { createCipheriv, createDecipheriv } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { parseArgs } from "node:util";
 import { WebSocketServer } from "ws";
 
 const CIPHER = "chacha20-poly1305";
@@ -74,9 +73,9 @@ function serve(connection) {
   connection.on("error", () => connection.terminate());
 }
 
-const { values } = parseArgs({ options: { certificate: { type: "string" }, key: { type: "string" } } });
-const http = values.certificate
-  ? createTlsServer({ cert: readFileSync(values.certificate), key: readFileSync(values.key), minVersion: "TLSv1.3" })
+const [certificate, key] = process.argv.slice(2);
+const http = certificate
+  ? createTlsServer({ cert: readFileSync(certificate), key: readFileSync(key), minVersion: "TLSv1.3" })
   : createServer();
 new WebSocketServer({ server: http, perMessageDeflate: false }).on("connection", serve);
 http.listen({ host: "127.0.0.1", port: 0, backlog: 1024 }, () => {

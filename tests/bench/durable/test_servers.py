@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import VARDE, Missing
 from bench.durable.load import Due, Load, Open
 from bench.durable.measure import SERVERS, counts_of, measure_durable, measure_survival
 from bench.durable.mosquitto import find_program
-from bench.process import tree_of
 from bench.run import Options
+from bench.server import VARDE, Missing, tree_of
 from loadtest.stack.process import runs
 from tests.system import require
 

@@ -1,4 +1,4 @@
-"""`calibrate` measures the real generator against the null server."""
+"""`calibrate` measures the real generator against a node without a database."""
 
 import subprocess
 import sys

@@ -4,7 +4,7 @@ import pytest
 
 from loadtest.command.cli import main
 from loadtest.command.runs import line_of
-from loadtest.watch.preflight import Check, Grade
+from loadtest.watch.machine import Check, Grade
 
 
 def test_a_small_run_will_work_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """Where a ramp breaks, and what is said of it."""
 
-from loadtest.gate.slo import read_slo
-from loadtest.gate.verdict import breaking_point, breaks
+from loadtest.gate import breaking_point, breaks, read_slo
 from loadtest.report.result import Latencies, Latency
 from tests.loadtest.gate.results import stage
 

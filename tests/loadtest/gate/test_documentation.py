@@ -9,7 +9,7 @@ import pytest
 from loadtest.command.cli import loadtest
 from loadtest.command.runs import amounts_of, shape_of
 from loadtest.exits import EXIT_CODES
-from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, read_slo
+from loadtest.gate import RAMP_STAGE, Bound, keys_of, read_slo
 from loadtest.report.formatting import figure
 from loadtest.report.result import Messages, Result
 from loadtest.scenarios.plan import SCENARIOS, Options

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from loadtest.gate.slo import read_slo
-from loadtest.gate.verdict import findings_of
+from loadtest.gate import findings_of, read_slo
 from loadtest.report.result import Finding, Messages, Result, Sample
 from loadtest.scenarios.plan import SCENARIOS, Options
 from tests.loadtest.gate.results import good, sample, stage

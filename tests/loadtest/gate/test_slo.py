@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.exits import EXIT_CODES
-from loadtest.gate.slo import Slo, SloError, read_slo
+from loadtest.gate import Slo, SloError, read_slo
 from loadtest.scenarios.plan import SCENARIOS, Action, Kind, Options
 
 LINE = '"messages.lost" = { at_most = 0 }\n'

@@ -4,8 +4,7 @@ import msgspec
 import pytest
 
 from loadtest.exits import Verdict
-from loadtest.gate.slo import read_slo
-from loadtest.gate.verdict import judge
+from loadtest.gate import judge, read_slo
 from loadtest.report.result import Generator, Latencies, Latency, Messages, Rate, Result, Users
 from tests.loadtest.gate.results import good
 

@@ -1,6 +1,6 @@
 """A run clock that a test turns by hand."""
 
-from loadtest.ledger.clock import RunClock
+from loadtest.ledger.run_time import RunClock
 
 
 class ManualClock(RunClock):

@@ -5,7 +5,7 @@ import os
 import pytest
 from gevent.event import Event
 
-from loadtest.ledger.schedule import Alarm
+from loadtest.ledger.run_time import Alarm
 
 PATIENCE = 30
 HOUR_NS = 3_600_000_000_000

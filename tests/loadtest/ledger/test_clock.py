@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from loadtest.ledger.clock import Offset, RunClock, boot_id, measure_offset, open_clock
+from loadtest.ledger.run_time import Offset, RunClock, boot_id, measure_offset, open_clock
 
 AHEAD_NS = 5_000_000_000
 

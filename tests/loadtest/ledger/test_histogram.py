@@ -4,7 +4,7 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.ledger.histogram import DIGITS, MOST_US, Histogram
+from loadtest.ledger.reports import DIGITS, MOST_US, Histogram
 from loadtest.report.result import Latency
 
 PLACES = (0.0, 1.0, 50.0, 90.0, 99.0, 99.9, 100.0)

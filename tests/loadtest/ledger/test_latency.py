@@ -2,7 +2,7 @@
 
 from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import Totals, read, reconcile
-from loadtest.ledger.schedule import Schedule
+from loadtest.ledger.run_time import Schedule
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, SENDER, TwoLedgers
 

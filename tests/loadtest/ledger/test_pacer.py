@@ -2,8 +2,7 @@
 
 import gevent
 
-from loadtest.ledger.clock import RunClock
-from loadtest.ledger.schedule import Pacer
+from loadtest.ledger.run_time import Pacer, RunClock
 from tests.loadtest.ledger.manual_clock import ManualClock
 
 SECOND = 1_000_000_000

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.ledger.schedule import Schedule
+from loadtest.ledger.run_time import Schedule
 
 SECOND = 1_000_000_000
 rates = st.lists(st.tuples(st.integers(1, 5), st.sampled_from([0.0, 0.5, 3.0, 10.0, 250.0])), min_size=1, max_size=6)

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.command.cli import main
 from loadtest.exits import Verdict
-from loadtest.ledger.histogram import read_histogram
+from loadtest.ledger.reports import read_histogram
 from loadtest.report.comparison import DEVIATIONS, Change, compare_results, count_of, interval_of, mean_of, table_of
 from loadtest.report.result import Messages, Rate, Result, Sample, Users
 from tests.loadtest.report.sample_runs import empty_run, latency_of, rest_run, sample_run

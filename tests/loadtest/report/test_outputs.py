@@ -13,7 +13,7 @@ from hdrh.log import HistogramLogReader
 from jsonschema_rs import Draft202012Validator
 
 from loadtest.exits import Verdict
-from loadtest.ledger.histogram import read_histogram
+from loadtest.ledger.reports import read_histogram
 from loadtest.report import outputs, schema
 from loadtest.report.outputs import OUTPUTS, junit_of, write_reports
 from loadtest.report.result import ReadError, Result, read_result

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from loadtest.exits import Verdict
-from loadtest.report.charts import MOST_POINTS, Timeline, latency_over_time, percentiles_of
 from loadtest.report.formatting import clock, duration, figure, milliseconds, title_of, unit_in
 from loadtest.report.outputs import page_of
+from loadtest.report.plots import MOST_POINTS, Timeline, latency_over_time, percentiles_of
 from loadtest.report.result import Latencies, Messages, Objective, Result
 from tests.loadtest.report.html_page import Page
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run

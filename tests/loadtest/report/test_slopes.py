@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.exits import CouldNotRun
+from loadtest.report.comparison import Slope, slopes_of, words_of
 from loadtest.report.result import Result
-from loadtest.report.slopes import Slope, slopes_of, words_of
 from tests.loadtest.report.sample_runs import sample_run
 
 CPU = Slope(node=2.0, connection=0.002, message=0.1, crossing=0.0)

@@ -14,8 +14,8 @@ from gevent.event import Event
 from loadtest.exits import CouldNotRun
 from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import Account, reconcile
-from loadtest.rest.api_users import ApiUsers
 from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, RequestFailed
+from loadtest.rest.operations import ApiUsers
 from loadtest.stack.certificate import make_certificate
 from loadtest.users.target import find_target
 from tests.loadtest.ledger.manual_clock import ManualClock

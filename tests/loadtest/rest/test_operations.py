@@ -7,8 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.rest.api_users import SignInAllowance
-from loadtest.rest.operations import CLAIMS, MIX, LetterBox, Person, draw_request, sign_in
+from loadtest.rest.operations import CLAIMS, MIX, LetterBox, Person, SignInAllowance, draw_request, sign_in
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.rest.people import a_crowd
 

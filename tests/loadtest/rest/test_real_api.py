@@ -9,12 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.crowd.crowd import Crowd, Order, run_seeding
-from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import Account, reconcile
-from loadtest.rest.api_users import ApiUsers
+from loadtest.ledger.run_time import RunClock
 from loadtest.rest.client import ApiClient
-from loadtest.rest.operations import MIX, Journey, LetterBox, Person, sign_in, sign_up
+from loadtest.rest.operations import MIX, ApiUsers, Journey, LetterBox, Person, sign_in, sign_up
 from loadtest.users.target import find_target
 from tests.api.program import run_program
 

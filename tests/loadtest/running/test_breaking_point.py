@@ -1,6 +1,6 @@
 """What a run comes to, from what was noted of it."""
 
-from loadtest.gate.slo import read_slo
+from loadtest.gate import read_slo
 from loadtest.report.result import Finding
 from loadtest.running.result import RunRecord, StageRun, conclude
 from loadtest.scenarios.plan import SCENARIOS, Options

@@ -12,10 +12,9 @@ import msgspec
 import pytest
 
 from loadtest.exits import Verdict
-from loadtest.gate.slo import read_slo
-from loadtest.gate.verdict import judge
-from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock
+from loadtest.gate import judge, read_slo
 from loadtest.ledger.reports import Totals, write
+from loadtest.ledger.run_time import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock
 from loadtest.running.messages import Heartbeat
 from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers

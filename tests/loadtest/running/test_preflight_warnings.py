@@ -6,7 +6,7 @@ import msgspec
 
 from loadtest.running.system import warn_beforehand
 from loadtest.scenarios.plan import SCENARIOS, Options
-from loadtest.watch.preflight import Machine
+from loadtest.watch.machine import Machine
 from tests.loadtest.watch.machines import FINE
 
 BUSY = msgspec.structs.replace(FINE, busy_percent=80.0)

@@ -140,7 +140,7 @@ def test_help_is_quick_and_whole() -> None:
 def test_a_worker_knows_no_server_and_no_trio() -> None:
     """Nothing that a worker process imports brings in Trio, or a room of the servers."""
     program = (
-        "import sys, loadtest.running.worker, loadtest.rest.api_users; "
+        "import sys, loadtest.running.worker, loadtest.rest.operations; "
         "rooms = {'trio', 'domain', 'storage', 'relay', 'api', 'varde'}; "
         "found = {name.split('.')[0] for name in sys.modules} & rooms; "
         "assert not found, found"

@@ -3,11 +3,10 @@
 import pytest
 
 from loadtest.exits import Verdict
-from loadtest.gate.slo import read_slo
-from loadtest.gate.verdict import judge
-from loadtest.ledger.clock import RunClock
+from loadtest.gate import judge, read_slo
 from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import StageSums, Totals
+from loadtest.ledger.run_time import RunClock
 from loadtest.report.result import Result, WorkerFigures
 from loadtest.running.result import RunRecord, StageRun, figures_of, gather
 from loadtest.scenarios.plan import SCENARIOS, Options

@@ -18,8 +18,9 @@ import pytest
 from loadtest.crowd.crowd import Order, run_seeding
 from loadtest.exits import Verdict
 from loadtest.report.result import Result, read_result
-from loadtest.stack.process import free_port, runs, wait_for
+from loadtest.stack.process import runs, wait_for
 from loadtest.stack.stack import open_stack
+from supervisor.ports import free_port
 from tests.system import SCRATCH
 
 pytestmark = pytest.mark.xdist_group("load-runs")  # they share one stack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loadtest.exits import Verdict
 from loadtest.report.result import read_result
-from loadtest.watch.null_server import open_null_server
+from loadtest.watch.calibration import open_node
 
 USERS = 50
 RATE = 40_000
@@ -15,7 +15,7 @@ RATE = 40_000
 
 def test_a_saturated_generator_yields_invalid(tmp_path: Path) -> None:
     """A worker that cannot keep its schedule makes the run INVALID, whatever it measured and whatever CPU it got."""
-    with open_null_server(USERS, tmp_path) as (_, crowd):
+    with open_node(USERS, tmp_path) as (_, crowd):
         command = (sys.executable, "-m", "loadtest", "run", "smoke", "--workers", "1", "--crowd", str(crowd))
         amounts = ("--users", str(USERS), "--rate", str(RATE), "--seconds", "0.3", "--out", str(tmp_path / "out"))
         ended = subprocess.run((*command, *amounts), check=False, capture_output=True, text=True, timeout=200)

@@ -68,14 +68,14 @@ def test_what_was_killed_or_drained_comes_back_where_it_was(folder: Path) -> Non
     with open_stack(folder, nodes=2, tls=True, valkey=True) as stack:
         crowd = run_seeding(stack.order(2, folder / "crowd"))
         before = stack.pids
-        assert (stack.kill_node(), stack.kill_node()) == ("relay-1", "relay-2")
+        assert [stack.kill_node().split()[0] for _ in range(2)] == ["relay-1", "relay-2"]
         after = stack.pids
-        assert stack.drain_nodes() == ["relay-1", "relay-2"]
+        assert "relay-2 was ended and is back" in stack.drain_nodes()
         for old, new in ((before, after), (after, stack.pids)):
             assert [name for name, pid in old.items() if new[name] != pid] == ["relay-1", "relay-2"]
-        assert stack.rebalance() == "relay-1"
-        assert stack.lose_bus() == BUS_AWAY_SECONDS
-        assert stack.fail_over() == "postgres"
+        assert "the others shed" in stack.rebalance()
+        assert f"{BUS_AWAY_SECONDS:g} s" in stack.lose_bus()
+        assert stack.fail_over().startswith("postgres ")
         assert [name for name, pid in stack.pids.items() if pid != new[name]] == ["postgres", "relay-1"]
         assert stack.dead() == []
         assert list(stack.metrics_urls) == ["relay-1", "relay-2"]

@@ -5,8 +5,8 @@ from typing import Final
 
 import gevent
 
-from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Draft, Ledger, PayloadCipher
+from loadtest.ledger.run_time import RunClock
 
 PATIENCE: Final = 30.0
 """Seconds. Nothing here takes two; only what never comes takes this long."""

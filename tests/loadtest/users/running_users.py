@@ -15,8 +15,8 @@ import trio
 from gevent.greenlet import Greenlet
 
 from loadtest.crowd.crowd import Crowd, Room, Seat
-from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import PayloadCipher
+from loadtest.ledger.run_time import RunClock
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser

@@ -13,8 +13,7 @@ from loadtest.client.protocol import Ending
 from loadtest.crowd.crowd import Room, Seat
 from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import Behaviour
-from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import ReadyDevices, assign_seats, behaviour_of
+from loadtest.users.population import Conversation, Position, ReadyDevices, assign_seats, behaviour_of
 from loadtest.users.relay_user import comes_back, pause_after
 from loadtest.users.target import Target, find_target
 from varde_contract import frames as f

@@ -1,6 +1,6 @@
 """A machine on which nothing stands in the way of a run of 10,000 users."""
 
-from loadtest.watch.preflight import Machine
+from loadtest.watch.machine import Machine
 
 FINE = Machine(
     open_files=(20_000, 20_000),

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from loadtest.watch.fingerprint import PACKAGES, fingerprint
+from loadtest.watch.machine import PACKAGES, fingerprint
 
 
 def test_a_fingerprint_tells_what_makes_runs_differ() -> None:

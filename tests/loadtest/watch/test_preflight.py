@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.watch.preflight import Check, Grade, check_machine
+from loadtest.watch.machine import Check, Grade, check_machine
 from tests.loadtest.watch.machines import FINE
 
 

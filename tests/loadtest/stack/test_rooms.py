@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of
+from loadtest.stack.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of
 
 
 def test_every_member_is_in_one_room() -> None:

@@ -1,12 +1,18 @@
-"""Varde: the real node, `relay.node.run_node`, with its listeners, admission, Noise, tickets and journal.
+"""`python -m loadtest.stack.node PLAN FOLDER [CERTIFICATE KEY]`: the real node alone, with nothing behind it.
+
+It is `relay.node.run_node`, `relay.node.run_node`, with its listeners, admission, Noise, tickets and journal.
 
 Two things are not as in production, and only here: the stores hold no database (rosters are computed from the plan, and
 the journal commits at once), and the limits that protect a node from one address or one device are lifted, because all
-load comes from this machine.
+load comes from this machine. It says its port in a line of JSON. When its input is a pipe, it ends with that: it does
+not outlive who started it.
 """
 
+import json
 import logging
 import os
+import stat
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,11 +24,10 @@ from typing import Any, Final
 
 import trio
 
-from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of, read_node
-from bench.servers.peers import announce, read_arguments
 from domain.fleet.model import Node, Order
 from domain.ports import Stores
 from domain.talk import model as talk
+from loadtest.stack.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of, read_node
 from relay.node import run_node
 from relay.services import Dependencies
 from settings.relay import RelaySettings
@@ -142,10 +147,18 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         certificate=None if files is None else TlsCertificate(files, _now_ms),
     )
     async with trio.open_nursery() as nursery:
+        if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+            nursery.start_soon(_end_with_input, nursery.cancel_scope)
         stores = PlannedStores(plan).open()
         # All of the node: a hot path taken out of it for the benchmark would be another hot path.
         address = await nursery.start(run_node, settings, stores, dependencies, trio.Event())
-        announce(int(address.rpartition(":")[2]))
+        sys.stdout.write(json.dumps({"port": int(address.rpartition(":")[2])}) + "\n")
+        sys.stdout.flush()
+
+
+async def _end_with_input(scope: trio.CancelScope) -> None:
+    await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+    scope.cancel()
 
 
 def _now_ms() -> int:
@@ -153,7 +166,6 @@ def _now_ms() -> int:
 
 
 if __name__ == "__main__":
-    GIVEN = read_arguments(__doc__, "--plan", "--folder")
     logging.basicConfig(level=logging.WARNING)
-    FILES = TlsFiles(Path(GIVEN.certificate), Path(GIVEN.key)) if GIVEN.certificate and GIVEN.key else None
-    trio.run(_run, Plan(GIVEN.plan), Path(GIVEN.folder), FILES)
+    PLAN, FOLDER, *FILES = sys.argv[1:]
+    trio.run(_run, Plan(PLAN), Path(FOLDER), TlsFiles(Path(FILES[0]), Path(FILES[1])) if FILES else None)

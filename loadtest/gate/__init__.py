@@ -1,1 +1,0 @@
-"""The gate: objectives, findings and the verdict on a result. It reads figures, and takes none itself."""
