@@ -67,7 +67,11 @@ class Client:
         return tuple(self.conversation(each) for each in self._services.store.conversations.all_ids())
 
     async def requests(self) -> tuple[Request, ...]:
-        """Return who wants to write to this account and waits for an answer. Raises Refusal, Unreachable."""
+        """Return who wants to write to this account and waits for an answer. Raises Refusal, Unreachable.
+
+        Who asks by a link of this device is accepted first, and is not among them.
+        """
+        await self._services.links.accept_waiting(self._services.events.publish)
         return await self._services.memberships.requests()
 
     async def account_of(self, profile: ProfileId) -> AccountId:
@@ -129,7 +133,11 @@ class Client:
         return await self._services.links.make_person(profile, expires_ms, uses)
 
     async def links(self) -> Sequence[LinkInfo]:
-        """Return the links that somebody can still use, to this account and into its groups."""
+        """Return the links that somebody can still use, to this account and into its groups. Raises as `requests`.
+
+        Who asks by one of them is accepted first: the program that asks here may be one that soon ends.
+        """
+        await self._services.links.accept_waiting(self._services.events.publish)
         return await self._services.links.all()
 
     async def revoke_link(self, code: str) -> LinkInfo:

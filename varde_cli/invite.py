@@ -198,11 +198,10 @@ def join(
     except LinkFault as fault:
         raise Failure(str(fault), "copy the whole link once more") from None
     what = "into a group" if isinstance(parsed, GroupLink) else "to a person"
-    try:
-        # Before anybody is asked: who has no device here is told how to get one at the link's server.
-        run_client(lambda: varde.find_device(home.folder, home.unlock))
-    except varde.NotEnrolled:
-        raise _no_device(parsed) from None
+    # Before anybody is asked: who has no device here is told how to get one at the link's server.
+    if run_client(lambda: varde.find_device(home.folder, home.unlock)) is None:
+        advice = f"sign up first: varde signup --api {parsed.origin}"
+        raise Failure("there is no device in this home folder yet", advice)
     if not yes:
         click.confirm(f"The link leads {what} at {parsed.origin}. Use it?", abort=True, err=True)
 
@@ -223,10 +222,6 @@ def join(
         click.echo("asked. They accept as soon as Varde runs on the device that made the link.")
     else:
         click.echo("you are in. See `varde conversations`, and write with `varde chat`.")
-
-
-def _no_device(link: Link) -> Failure:
-    return Failure("there is no device in this home folder yet", f"sign up first: varde signup --api {link.origin}")
 
 
 def _given(link: str | None) -> str:

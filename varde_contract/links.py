@@ -40,6 +40,9 @@ _ROOT: Final = b"varde.v2 root key\x00"
 _CHECK: Final = b"varde.v2 link check\x00"
 
 
+_NOT_WHOLE: Final = "the link was cut off, or something is in it that does not belong there"
+
+
 class LinkFault(PeerFault):
     """A text that is no invite link, in words for whoever pasted it."""
 
@@ -224,7 +227,7 @@ def _from_text(text: str) -> bytes:
     try:
         payload = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise LinkFault("the part of the link behind '#' was cut off, or something was pasted into it") from None
+        raise LinkFault(_NOT_WHOLE) from None
     if _to_text(payload) != text:
-        raise LinkFault("a character of the link is wrong: copy it once more")
+        raise LinkFault(_NOT_WHOLE)
     return payload
