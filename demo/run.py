@@ -14,6 +14,7 @@ from demo.chapters.conversations import direct_messages, group_of_five, sign_up
 from demo.chapters.database_search import search_database
 from demo.chapters.delivery import offline_device, repeated_send, stale_device_list
 from demo.chapters.dishonest_operator import forked_history, ghost_device
+from demo.chapters.links import meet_by_links
 from demo.chapters.relay_crash import relay_crash
 from demo.context import DemoContext, ProcessLog
 from demo.people import PEOPLE, SignUps, make_person
@@ -38,6 +39,7 @@ CHAPTERS: Final[dict[str, Chapter]] = {
     "A device is taken away": revoked_device,
     "An outsider tries": non_member,
     "A stranger asks": stranger,
+    "People meet by links": meet_by_links,
     "The database is searched": search_database,
 }
 _ANY_PORT: Final = "127.0.0.1:0"
