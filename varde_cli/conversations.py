@@ -29,7 +29,7 @@ def conversations(home: Home, *, as_json: bool) -> None:
         elif found:
             print_table(("CONVERSATION", "KIND", "WITH", "LAST"), (_row(names, each) for each in found))
         else:
-            click.echo("No conversations yet. Begin one with: varde chat <somebody's address>")
+            click.echo("No conversations yet. Begin one with: varde invite create, or varde join <a link>")
 
     run_connected(home, run)
 

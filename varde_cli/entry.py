@@ -139,9 +139,11 @@ def varde() -> None:
       varde up
       varde signup --home /tmp/alice --email alice@example.org
       varde signup --home /tmp/bob --email bob@example.org
-    and then, with the address that bob's sign-up has printed:
+    and then bob makes a link, and alice uses it:
+      varde invite create --home /tmp/bob
       varde chat --home /tmp/bob
-      varde chat --home /tmp/alice <bob's address>
+      varde join --home /tmp/alice --name bob '<the link>'
+      varde chat --home /tmp/alice bob
     """
 
 

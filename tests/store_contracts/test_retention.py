@@ -4,8 +4,11 @@ import trio
 from msgspec.structs import replace
 
 from domain.people import model as people
+from domain.people.ports import NameFault, UserName
+from domain.people.user_names import HELD
 from domain.ports import Stores
 from domain.retention.model import Swept
+from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
     alice,
@@ -21,7 +24,7 @@ from tests.cast import (
 )
 from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, held, page_of, send
-from varde_contract.ids import SessionId
+from varde_contract.ids import LinkId, SessionId
 
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 30 * DAY_MS
@@ -175,3 +178,26 @@ async def test_many_sweepers_sweep_once(nodes: tuple[Stores, Stores]) -> None:
         for stores in nodes * 4:
             nursery.start_soon(sweep_too, stores)
     assert sorted(each.ciphertexts for each in swept) == [0] * 7 + [100]
+
+
+async def test_links_go_when_they_end_and_names_when_they_are_free(stores: Stores) -> None:
+    """With who used a link; a name that somebody has stays, and so does a link that is good."""
+    await settle(stores, alice, bob)
+    ends = BIRTH_MS + DAY_MS
+    for number, end in ((1, ends), (2, ends + 1)):
+        made = talk_model.Link(bob.account, LinkId(id_of(number)), bob.profile, bytes(32), 9, end, BIRTH_MS)
+        await stores.links.add(made, BIRTH_MS, 10)
+        assert await stores.links.use(bob.account, made.id, alice.account, BIRTH_MS)
+    for skeleton, owner in ((b"a" * 32, alice), (b"b" * 32, bob)):
+        name = UserName(owner.account, owner.profile, bytes(32), skeleton)
+        assert await stores.user_names.put(name, BIRTH_MS, held_ms=HELD, most=10) is None
+    await stores.user_names.remove(bob.account, bob.profile, BIRTH_MS)
+    await sweep(stores, ends)
+    assert [each.id for each in await stores.links.list_of(bob.account, bob.profile)] == [LinkId(id_of(2))]
+    taken = UserName(alice.account, alice.jobb.id, bytes(32), b"b" * 32)
+    assert await stores.user_names.put(taken, BIRTH_MS, held_ms=HELD, most=10) is NameFault.TAKEN
+    await sweep(stores, BIRTH_MS + HELD)
+    assert await stores.links.list_of(bob.account, bob.profile) == []
+    # By a clock at which it would still be held: only the sweep has let it go.
+    assert await stores.user_names.put(taken, BIRTH_MS, held_ms=HELD, most=10) is None
+    assert await stores.user_names.find(b"a" * 32) is not None

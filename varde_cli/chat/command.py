@@ -57,7 +57,7 @@ async def _choose(
         raise Failure("there are several conversations", "name one; `varde conversations` lists them")
     if known:
         return known[0]
-    screen.line("Nobody has written to you yet. Give people your address, and wait here:", bold=True)
+    screen.line("Nobody has written to you yet. Give people a link of `varde invite create`, or an address:", bold=True)
     for profile in client.identity.profiles:
         screen.line(f"    {profile.id}  ({profile.type})")
     return client.conversation(await _wait_first(client))
