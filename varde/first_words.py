@@ -88,6 +88,7 @@ class FirstContact:
             # Afterwards: after a crash in between it is said once more, which replaces what was said.
             with self._store.transaction():
                 self._store.first_words.put(draft.conversation, draft.text)
+                self._store.settings.remove(link_proof(draft.conversation))
 
     def read(
         self, conversation: ConversationId, inviter: ProfileId, profile: ProfileId, words: WordsView | None

@@ -13,8 +13,8 @@ import trio
 from msgspec import Struct
 
 from varde.clock import fresh_id, now_ms
-from varde.errors import NotFound, Refusal, VardeError
-from varde.events import LinkUsed, at
+from varde.errors import Busy, NotFound, Refusal, UntrustedDevice, VardeError
+from varde.events import LinkUsed, Request, at
 from varde.first_words import FirstContact, link_proof
 from varde.identity import Identity
 from varde.joins import Joins
@@ -42,6 +42,8 @@ from varde_contract.talk import ConversationKind, Role
 
 INTRODUCTION_SECONDS = 20.0
 """For the first words, which carry the proof. Later they go with the first text that is written."""
+INTRODUCTION_PAUSES = (0.0, 1.0, 5.0)
+"""After each try: a connection was lost meanwhile, or a device has no prekey yet. Each try claims one."""
 CODE_LETTERS = 8
 
 
@@ -92,6 +94,7 @@ class Links:
         key = LinkId(fresh_id())
         # First here: a link that the server knows and this device does not would let people ask and nobody in.
         with self._store.transaction():
+            self._forget_ended()
             self._store.own_links.put(key.bytes, OwnLink(link.url, now_ms(), expires_ms, uses))
         try:
             await self._rest.put_link(key, NewLink(profile, token_digest(link.token), uses, at(expires_ms)))
@@ -106,6 +109,7 @@ class Links:
         _check(expires_ms, uses)
         made = await self._memberships.make_link(self.origin, conversation, expires_ms, uses, role)
         with self._store.transaction():
+            self._forget_ended()
             self._store.own_links.put(made.key, OwnLink(made.url, now_ms(), expires_ms, uses))
         return made
 
@@ -185,12 +189,13 @@ class Links:
         with self._store.transaction():
             self._store.settings.put(link_proof(conversation), link.proof(self._identity.account, profile, root))
         with trio.move_on_after(INTRODUCTION_SECONDS):
-            while True:
+            for pause in INTRODUCTION_PAUSES:
                 await self._joins.wait_caught_up(conversation)
                 if await self._first_contact.introduce(
                     conversation, profile, lambda: self._joins.may_encrypt(conversation)
                 ):
                     return
+                await trio.sleep(pause)
 
     async def accept_waiting(self, publish: Callable[[LinkUsed], None]) -> None:
         """Accept who asks by a link of this device, each account once. Raises Refusal, Unreachable.
@@ -198,26 +203,45 @@ class Links:
         By this device's own count and clock: a server that lets more people ask than it may lets nobody in.
         """
         async with self._accepting:
-            now = now_ms()
-            if not any(
-                link.expires_ms > now for key, link in self._store.own_links.all().items() if len(key) == ID_BYTES
-            ):
+            own, now = self._store.own_links.all(), now_ms()
+            if not any(link.expires_ms > now for key, link in own.items() if len(key) == ID_BYTES):
                 return
             for request in await self._memberships.requests():
-                key = self._first_contact.link_of(request.conversation)
-                link = None if key is None else self._store.own_links.find(key)
-                if key is None or link is None or link.expires_ms <= now_ms():
+                if not self._may_come(request):
                     continue
-                # The same request again: it was noted, and then the answer of the server was lost.
-                if request.account not in link.used and len(link.used) >= link.uses:
-                    continue
-                if link.used.setdefault(request.account, request.conversation) != request.conversation:
-                    continue  # somebody who came, and was left or declined since: that is for a person to answer
-                with self._store.transaction():
-                    self._store.own_links.put(key, link)
-                await self._memberships.accept(request.conversation)
-                await self._rosters.refresh(request.conversation)
+                try:
+                    await self._memberships.accept(request.conversation)
+                    await self._rosters.refresh(request.conversation)
+                except Busy:
+                    raise
+                except (Refusal, UntrustedDevice):
+                    continue  # one that was withdrawn meanwhile, say, must not keep the others out
                 publish(LinkUsed(request.conversation, request.invited_by, request.account))
+
+    def _may_come(self, request: Request) -> bool:
+        """Whether a request came by a link of this device that is good, which is noted as used then."""
+        key = self._first_contact.link_of(request.conversation)
+        link = None if key is None else self._store.own_links.find(key)
+        if key is None or link is None or link.expires_ms <= now_ms():
+            return False
+        # To be written to is what the link is for, and not to be taken into a group of whomever.
+        if request.kind is not ConversationKind.DM:
+            return False
+        if request.account not in link.used and len(link.used) >= link.uses:
+            return False
+        # The same request again: it was noted, and then the answer of the server was lost. Another one is of somebody
+        # who came, and was left or declined since: that is for a person to answer.
+        if link.used.setdefault(request.account, request.conversation) != request.conversation:
+            return False
+        with self._store.transaction():
+            self._store.own_links.put(key, link)
+        return True
+
+    def _forget_ended(self) -> None:
+        now = now_ms()
+        for key, link in self._store.own_links.all().items():
+            if link.expires_ms <= now:
+                self._store.own_links.remove(key)
 
 
 def _check(expires_ms: int, uses: int) -> None:

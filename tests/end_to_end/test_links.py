@@ -15,7 +15,8 @@ import varde
 from tests.end_to_end.stack import SECONDS, Person, Stack, connected, open_group, people, texts
 from tests.end_to_end.test_consent import address, listening
 from varde.events import LinkUsed
-from varde_contract.links import PersonLink
+from varde.first_words import link_proof
+from varde_contract.links import PersonLink, root_key_hash
 from varde_contract.rest.talk import ChainHead
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
@@ -168,6 +169,22 @@ async def test_a_server_that_lets_more_people_ask_lets_nobody_in(
         assert [each.by_link for each in await hers.requests() if each.conversation == other.id] == [False]
         assert again.waiting
         assert other.waiting
+
+
+async def test_a_link_to_a_person_takes_them_into_no_group(stack: Stack, tmp_path: Path) -> None:
+    """Whoever has it may write to them. A group of their own making, with that very proof, waits for an answer."""
+    alice, mallory = await people(stack, tmp_path, "alice", "mallory")
+    async with connected((alice, "laptop"), (mallory, "laptop")) as (hers, mallorys):
+        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1), uses=9)
+        group = await mallorys.open_group([address(hers)])
+        services, me = mallorys._services, mallorys.identity
+        proof = link.proof(me.account, address(mallorys), root_key_hash(services.rosters.root_key(me.account)))
+        with services.store.transaction():
+            services.store.settings.put(link_proof(group.id), proof)
+        assert await services.first_contact.introduce(group.id, address(mallorys), lambda: True)
+        (request,) = await hers.requests()
+        assert (request.conversation, request.kind, request.by_link) == (group.id, "group", True)
+        assert group.invited == (address(hers),)
 
 
 async def _ask_by(client: varde.Client, link: PersonLink, inviter: varde.Client) -> varde.Conversation:
