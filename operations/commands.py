@@ -17,6 +17,7 @@ from operations.backup import PROGRAM_KEYS, BackupError, Say, back_up, hand_out_
 from operations.backup import restore as restore_backup
 from operations.deploy_check import PROGRAMS, check_deployment, read_settings
 from operations.doctor import Finding, Health, examine
+from operations.people_commands import account, device
 from settings.environment import ConfigError, read_data
 from settings.storage import StorageSettings
 from settings.worker import WorkerSettings
@@ -129,7 +130,7 @@ def doctor(mail_to: str | None) -> None:
 
 @click.group()
 def server() -> None:
-    """Back a server up, restore it, hand out and change its keys, and show what operators had done.
+    """Back a server up, restore it, change its keys, suspend accounts, and show what operators had done.
 
     VARDE_DATABASE_URL and VARDE_DATA name the server, as for the programs themselves.
 
@@ -137,6 +138,10 @@ def server() -> None:
       varde server backup varde.tar
       varde server keys hand-out relay relay-keys
     """
+
+
+server.add_command(account)
+server.add_command(device)
 
 
 @server.command()

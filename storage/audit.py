@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Action(enum.StrEnum):
-    """What can be done. Nothing else gets into the log; the table knows two more words, for what is still to come."""
+    """What can be done. Nothing else gets into the log."""
 
     BACKUP = "backup"
     CONFIGURE = "configure"
@@ -38,7 +38,9 @@ class Action(enum.StrEnum):
     NODE_DRAIN = "node-drain"
     NODE_SHED = "node-shed"
     RESTORE = "restore"
+    REVOKE = "revoke"
     ROTATE_KEY = "rotate-key"
+    SUSPEND = "suspend"
 
 
 class Entry(Struct, frozen=True):

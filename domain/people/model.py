@@ -22,6 +22,8 @@ class Account(Struct, frozen=True):
     id: AccountId
     created_ms: int
     list_number: int
+    suspended: bool = False
+    """By an operator: nobody signs in. Said at sign-in only; who asks otherwise has a session, and so is not."""
 
 
 class OneTimeCode(Struct, frozen=True):

@@ -34,6 +34,9 @@ _NO_MAIL: Final = Refused(
 )
 _EXPIRED: Final = Refused(RefusalCode.CODE_EXPIRED, "No code is valid for this address any more. Ask for a new one.")
 _EXHAUSTED: Final = Refused(RefusalCode.CODE_EXHAUSTED, "This code was tried too often. Ask for a new one.")
+_SUSPENDED: Final = Refused(
+    RefusalCode.NOT_ALLOWED, "This account is suspended. Whoever runs this server can say why, and end that."
+)
 _WRONG: Final = Refused(RefusalCode.CODE_WRONG, "That is not the code. Look at the newest e-mail.")
 
 
@@ -90,7 +93,7 @@ class SignIn:
         return None
 
     async def redeem(self, typed_address: str, code: str) -> SignedIn | Refused:
-        """Trade a code for a session. Refuses `code-expired`, `code-exhausted` and `code-wrong`."""
+        """Trade a code for a session. Refuses `code-expired`, `code-exhausted`, `code-wrong`, `not-allowed`."""
         address = normal_address(typed_address)
         digest, *known_as = [address_digest(pepper, address) for pepper in self._peppers]
         # The code may have been asked for at an API that is a step further in a change of the pepper, or behind.
@@ -103,6 +106,8 @@ class SignIn:
         now = self._clock()
         fresh = AccountId(uuid7(now, self._entropy(ENTROPY_BYTES)))
         account, new_account = await self._store.account_of(digest, fresh, now, known_as=known_as)
+        if account.suspended:
+            return _SUSPENDED
         return SignedIn(await self._sessions.open(account.id), new_account)
 
     async def _try(self, digest: bytes, offered: bytes) -> Refused | None:

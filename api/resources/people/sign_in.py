@@ -35,13 +35,14 @@ async def send_code(services: Services, wanted: CodeRequest) -> Answer:
 @public_with_body(
     SignIn,
     answers={201: SessionTokens},
-    refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED),
+    refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED, RefusalCode.NOT_ALLOWED),
     limits_sign_in=True,
 )
 async def sign_in(services: Services, offered: SignIn) -> Answer:
     """Trade a code for a session.
 
-    The first sign-in of an address makes its account. A code can be tried five times.
+    The first sign-in of an address makes its account. A code can be tried five times. An account that an operator has
+    suspended is not let in.
     """
     signed_in = await services.sign_in.redeem(offered.email, offered.code)
     if isinstance(signed_in, Refused):

@@ -200,7 +200,11 @@ async def _may_read_lists(
     return await connection.fetchval(_MAY_READ_LISTS, reader, device, account)
 
 
-_IS_THERE: Final = "SELECT EXISTS (SELECT FROM device WHERE account_id = $1 AND device_id = $2)"
+_IS_THERE: Final = """
+    SELECT EXISTS (SELECT FROM device WHERE account_id = $1 AND device_id = $2)
+        AND NOT EXISTS (SELECT FROM revocation WHERE account_id = $1 AND device_id = $2 AND final)
+"""
+"""One that an operator revoked is still in its owner's list, and comes back no more than one that is not."""
 _ADOPT: Final = """
     UPDATE session SET device_id = $2
     WHERE account_id = $1 AND session_id = $3 AND (device_id IS NULL OR device_id = $2)
@@ -247,7 +251,7 @@ def _device(row: Any) -> people.Device:
 
 
 # Only ever forward: the clocks of two servers differ, and what was void stays void.
-_VOID_TICKETS: Final = """
+VOID_TICKETS: Final = """
     INSERT INTO revocation AS before (account_id, device_id, not_before_ms, final, written_ms)
     VALUES ($1, $2, $3, $4, $3)
     ON CONFLICT (account_id, device_id) DO UPDATE SET
@@ -260,7 +264,7 @@ _VOID_TICKETS: Final = """
 async def _void_tickets(
     connection: Connection, account: AccountId, device: DeviceId, now_ms: int, *, final: bool
 ) -> None:
-    await connection.execute(_VOID_TICKETS, account, device, now_ms, final)
+    await connection.execute(VOID_TICKETS, account, device, now_ms, final)
 
 
 async def _void_tickets_now(connection: Connection, account: AccountId, device: DeviceId, now_ms: int) -> None:

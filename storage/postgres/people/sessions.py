@@ -42,11 +42,15 @@ class PostgresSessions:
         return await self._transactions.ask(_list_live, account, now_ms)
 
 
+# An operator who suspends the account meanwhile waits for this share of its row, and then ends this session, too; one
+# who came before leaves nothing to insert for, and the tokens are those of no session.
 _ADD: Final = """
     INSERT INTO session (
         account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
         created_ms, refreshed_ms, parent_digest, spent_digests, used
-    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    )
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
+    FROM account WHERE account_id = $1 AND suspended_ms IS NULL FOR SHARE
 """
 
 

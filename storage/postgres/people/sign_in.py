@@ -97,10 +97,11 @@ _CLAIM_ADDRESS: Final = """
 """
 _MAKE_ACCOUNT: Final = """
     INSERT INTO account (account_id, created_ms) VALUES ($1, $2)
-    RETURNING account_id, created_ms, list_number
+    RETURNING account_id, created_ms, list_number, false
 """
 _FIND_ACCOUNT: Final = """
-    SELECT account_id, created_ms, list_number FROM address_account JOIN account USING (account_id) WHERE address = $1
+    SELECT account_id, created_ms, list_number, suspended_ms IS NOT NULL
+    FROM address_account JOIN account USING (account_id) WHERE address = $1
 """
 
 

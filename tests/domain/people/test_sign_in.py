@@ -1,6 +1,7 @@
 """Sign-in by one-time code: a code goes to one mailbox, works once, and cannot be guessed."""
 
 import trio
+from msgspec.structs import replace
 
 from domain.people.sign_in import (
     ATTEMPTS,
@@ -40,6 +41,18 @@ async def test_a_mailed_code_opens_a_session() -> None:
     actor = await registry.sessions.authenticate(outcome.granted.access.spell())
     assert not isinstance(actor, Refused)
     assert actor.account == outcome.granted.session.account
+
+
+async def test_a_suspended_account_is_not_let_in() -> None:
+    """Its code is good, and used up; nobody else is told of it, and no session is opened."""
+    registry = Registry()
+    account = (await signed_in(registry)).granted.session.account
+    registry.memory.accounts[account] = replace(registry.memory.accounts[account], suspended=True)
+    sessions = dict(registry.memory.sessions)
+    outcome = await registry.sign_in.redeem(ADDRESS, await mailed(registry))
+    assert isinstance(outcome, Refused)
+    assert outcome.code is RefusalCode.NOT_ALLOWED
+    assert registry.memory.sessions == sessions
 
 
 async def test_a_code_is_eight_digits_from_the_given_entropy() -> None:
