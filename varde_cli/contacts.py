@@ -1,24 +1,22 @@
 """`varde contacts` and `varde verify`: local names for people, and their safety numbers."""
 
-from uuid import UUID
-
 import click
 
 import varde
-from varde_cli.names import Names, check_name, open_conversation
+from varde_cli.names import Names, check_name, find_profile, open_conversation
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import json_option, print_json, print_table
 from varde_cli.run import Failure, run_connected
-from varde_contract.ids import ProfileId
 
 
 @click.group(cls=ListByDefault)
 def contacts() -> None:
-    """Names for people's addresses, kept on this device only.
+    """Names that you give people, kept on this device only.
 
     Examples:
       varde contacts
-      varde contacts add bob 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde contacts add bob @bob.nordmann
+      varde contacts add bob 1d2c3f
       varde contacts remove bob
     """
 
@@ -36,20 +34,24 @@ def list_contacts(home: Home, *, as_json: bool) -> None:
         elif known:
             print_table(("NAME", "ADDRESS"), ((name, str(profile)) for name, profile in known.items()))
         else:
-            click.echo("No contacts yet. Add one with: varde contacts add <name> <address>")
+            click.echo("No contacts yet. Make a link with varde invite create, or use one with varde join.")
 
     run_connected(home, run)
 
 
 @contacts.command()
 @click.argument("name")
-@click.argument("address", type=click.UUID)
+@click.argument("who")
 @home_options()
-def add(home: Home, name: str, address: UUID) -> None:
-    """Let NAME stand for ADDRESS from now on."""
+def add(home: Home, name: str, who: str) -> None:
+    """Let NAME stand for WHO from now on.
+
+    WHO is a user name with an @, another name of theirs, the end of the address of somebody you are in a conversation
+    with, as it is shown in place of a name, or the whole address.
+    """
 
     async def run(client: varde.Client) -> None:
-        client.contacts.add(check_name(name), ProfileId(address))
+        client.contacts.add(check_name(name), await find_profile(client, who))
 
     run_connected(home, run)
 

@@ -3,10 +3,10 @@
 import click
 
 import varde
-from varde_cli.names import Names, load_members
+from varde_cli.names import Names, find_profile, in_conversation, load_members, short
 from varde_cli.options import Home, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table, printable
-from varde_cli.run import in_conversation, run_connected
+from varde_cli.run import run_connected
 from varde_contract.talk import Role
 
 _PREVIEW = 40
@@ -40,7 +40,7 @@ def _row(names: Names, conversation: varde.Conversation) -> tuple[str, str, str,
         f"{format_time(message.written)} {printable(message.text).splitlines()[0][:_PREVIEW]}"
         for message in conversation.history(limit=1)
     )
-    return str(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
+    return short(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
 
 
 @click.group()
@@ -49,8 +49,8 @@ def group() -> None:
 
     Examples:
       varde group create alice bob carol
-      varde group invite 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f dave
-      varde chat 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde group invite 1d2c3f dave
+      varde chat 1d2c3f
     """
 
 
@@ -59,11 +59,11 @@ def group() -> None:
 @click.option("--as", "as_profile", metavar="MODE", help="Make it as this profile of yours.")
 @home_options()
 def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> None:
-    """Make a group, invite PEOPLE (contacts or addresses) into it, and print its id."""
+    """Make a group, invite PEOPLE (contacts, or user names with an @) into it, and print its id."""
 
     async def run(client: varde.Client) -> None:
         names = Names(client)
-        members = [names.profile(each) for each in people]
+        members = [await find_profile(client, each) for each in people]
         made = await client.open_group(members, as_profile=names.own_profile(as_profile))
         click.echo(str(made.id))
 
@@ -82,7 +82,7 @@ def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> No
 )
 async def invite(client: varde.Client, conversation: varde.Conversation, who: str, *, role: str) -> None:
     """Invite WHO. They get what is written after they have accepted."""
-    await conversation.invite(Names(client).profile(who), role=Role(role))
+    await conversation.invite(await find_profile(client, who), role=Role(role))
 
 
 @group.command()
@@ -90,7 +90,7 @@ async def invite(client: varde.Client, conversation: varde.Conversation, who: st
 @click.argument("who")
 async def remove(client: varde.Client, conversation: varde.Conversation, who: str) -> None:
     """Remove WHO. What is written from now on stays unknown to them."""
-    await conversation.remove(Names(client).profile(who))
+    await conversation.remove(await find_profile(client, who))
 
 
 @click.command()
@@ -99,7 +99,7 @@ async def leave(_: varde.Client, conversation: varde.Conversation) -> None:
     """Leave a group or a conversation of two. Its messages stay on this device.
 
     Example:
-      varde leave 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde leave 1d2c3f
     """
     await conversation.leave()
 
@@ -111,7 +111,7 @@ async def members(client: varde.Client, conversation: varde.Conversation, *, as_
     """List who is in a conversation, and who is invited.
 
     Example:
-      varde members 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde members bob
     """
     names, found = Names(client), await load_members(conversation, fresh=True)
     if as_json:

@@ -4,16 +4,16 @@ import functools
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID
 
 import click
 
 import varde
 from varde.events import at
+from varde_cli.names import Names, pick, short
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table
 from varde_cli.run import run_connected
-from varde_contract.ids import DeviceId, ProfileId, SessionId
+from varde_contract.ids import DeviceId
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,8 +25,8 @@ def devices() -> None:
     Examples:
       varde devices
       varde devices add <the code that a new device shows>
-      varde devices revoke 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-      varde devices until 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f 2027-01-31
+      varde devices revoke 1d2c3f
+      varde devices until 1d2c3f 2027-01-31
     """
 
 
@@ -59,7 +59,7 @@ def list_devices(home: Home, *, as_json: bool) -> None:
             ("DEVICE", "SINCE", "FOR", "UNTIL", "MANAGER", ""),
             (
                 (
-                    str(each.device),
+                    short(each.device),
                     format_time(each.created_at),
                     ", ".join(names.get(profile, "?") for profile in each.profiles),
                     "" if each.valid_until is None else format_time(each.valid_until),
@@ -74,7 +74,7 @@ def list_devices(home: Home, *, as_json: bool) -> None:
                 click.echo(
                     f"\nSomebody has signed in ({format_time(each.created_at)}) and waits to be added: "
                     "varde devices add <the code that is shown there>. "
-                    f"If that is not you: varde sessions revoke {each.session}"
+                    f"If that is not you: varde sessions revoke {short(each.session)}"
                 )
         pending = None if newest is None else newest.pending_root
         if pending is not None:
@@ -87,18 +87,23 @@ def list_devices(home: Home, *, as_json: bool) -> None:
 
 
 def _changes_device(action: Callable[..., Awaitable[str]]) -> Callable[..., None]:
-    """Make a change of one device a command: it is given the account's list, the device, the phrase, and the rest.
+    """Make a change of one device a command: it is given the client, the device, the phrase, and the rest.
 
     What it returns is told.
     """
 
-    @click.argument("device", type=click.UUID)
+    @click.argument("device")
     @phrase_option
     @home_options()
     @functools.wraps(action)
-    def command(home: Home, device: UUID, *, phrase: bool, **given: Any) -> None:
+    def command(home: Home, device: str, *, phrase: bool, **given: Any) -> None:
         words = ask_phrase(wanted=phrase)
-        click.echo(run_connected(home, lambda client: action(client.own_list, DeviceId(device), words, **given)))
+
+        async def run(client: varde.Client) -> str:
+            found = pick(device, [each.device for each in await client.devices()], "device")
+            return await action(client, found, words, **given)
+
+        click.echo(run_connected(home, run))
 
     return command
 
@@ -106,39 +111,40 @@ def _changes_device(action: Callable[..., Awaitable[str]]) -> Callable[..., None
 @devices.command("revoke")
 @click.confirmation_option(prompt="Revoke it for ever?", help="Do not ask.")
 @_changes_device
-async def revoke_device(own_list: varde.OwnList, device: DeviceId, words: str | None) -> str:
+async def revoke_device(client: varde.Client, device: DeviceId, words: str | None) -> str:
     """Take a device away for ever, for example one that was lost.
 
     It is cut off within a second, and what waits for it is deleted. Messages that it holds already stay on it.
     """
-    await own_list.revoke(device, words)
+    await client.own_list.revoke(device, words)
     return "Revoked."
 
 
 @devices.command("manager")
 @_changes_device
 @click.option("--on/--off", default=True, help="Whether it may.  [default: on]")
-async def set_manager(own_list: varde.OwnList, device: DeviceId, words: str | None, *, on: bool) -> str:
+async def set_manager(client: varde.Client, device: DeviceId, words: str | None, *, on: bool) -> str:
     """Let a device change the list of devices, or no more."""
-    await own_list.set_manager(device, on, words)
+    await client.own_list.set_manager(device, on, words)
     return "It is a manager." if on else "It is no manager."
 
 
 @devices.command("until")
 @_changes_device
 @click.argument("end", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), required=False)
-async def set_end(own_list: varde.OwnList, device: DeviceId, words: str | None, end: datetime | None) -> str:
+async def set_end(client: varde.Client, device: DeviceId, words: str | None, end: datetime | None) -> str:
     """Let a device end by itself at a time, or without a time never."""
-    await own_list.set_valid_until(device, None if end is None else end.astimezone(), words)
+    await client.own_list.set_valid_until(device, None if end is None else end.astimezone(), words)
     return "It does not end by itself." if end is None else f"It ends at {format_time(end.astimezone())}."
 
 
 @devices.command("profiles")
 @_changes_device
-@click.argument("profiles", type=click.UUID, nargs=-1, required=True)
-async def set_profiles(own_list: varde.OwnList, device: DeviceId, words: str | None, profiles: tuple[UUID, ...]) -> str:
-    """Let a device receive for these of your addresses, and no others."""
-    await own_list.set_profiles(device, [ProfileId(profile) for profile in profiles], words)
+@click.argument("profiles", nargs=-1, required=True)
+async def set_profiles(client: varde.Client, device: DeviceId, words: str | None, profiles: tuple[str, ...]) -> str:
+    """Let a device receive for these modes of yours (PRIVAT, JOBB), and no others."""
+    found = [own for each in profiles if (own := Names(client).own_profile(each)) is not None]
+    await client.own_list.set_profiles(device, found, words)
     return "Changed."
 
 
@@ -162,7 +168,7 @@ def sessions() -> None:
 
     Examples:
       varde sessions
-      varde sessions revoke 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde sessions revoke 1d2c3f
     """
 
 
@@ -181,10 +187,10 @@ def list_sessions(home: Home, *, as_json: bool) -> None:
             ("SESSION", "SINCE", "REFRESHED", "DEVICE", ""),
             (
                 (
-                    str(each.session),
+                    short(each.session),
                     format_time(each.created_at),
                     format_time(each.refreshed_at),
-                    str(each.device or "none"),
+                    "none" if each.device is None else short(each.device),
                     "this one" if each.current else "",
                 )
                 for each in found
@@ -195,13 +201,13 @@ def list_sessions(home: Home, *, as_json: bool) -> None:
 
 
 @sessions.command("revoke")
-@click.argument("session", type=click.UUID)
+@click.argument("session")
 @home_options()
-def revoke_session(home: Home, session: UUID) -> None:
+def revoke_session(home: Home, session: str) -> None:
     """End a session; its device stays, and comes back with `varde login` there."""
 
     async def run(client: varde.Client) -> None:
-        await client.end_session(SessionId(session))
+        await client.end_session(pick(session, [each.session for each in await client.sessions()], "session"))
 
     run_connected(home, run)
     click.echo("Ended.")

@@ -10,7 +10,7 @@ import click
 import trio
 
 import varde
-from varde_cli.names import Names, open_conversation
+from varde_cli.names import Names, find_conversation, short
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table
 from varde_cli.qr import show_qr, write_png
@@ -90,7 +90,7 @@ def create(
     async def run(client: varde.Client) -> Link:
         names = Names(client)
         if group is not None:
-            return await (await open_conversation(client, names, group)).make_link(end, uses=uses)
+            return await (await find_conversation(client, group)).make_link(end, uses=uses)
         return await client.make_link(end, uses=uses, as_profile=names.own_profile(as_profile))
 
     link = run_connected(home, run)
@@ -231,4 +231,4 @@ def _given(link: str | None) -> str:
 
 
 def _leads_to(link: varde.LinkInfo) -> str:
-    return "you" if link.conversation is None else f"group {link.conversation}"
+    return "you" if link.conversation is None else f"group {short(link.conversation)}"

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from uuid import UUID
 
 import click
 import trio
@@ -18,11 +17,10 @@ from varde.events import (
     Unknown,
     Unsent,
 )
-from varde_cli.names import Names, open_conversation
+from varde_cli.names import Names, find_conversation, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
-from varde_contract.ids import ConversationId
 
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
 
@@ -63,11 +61,11 @@ def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None,
 
 
 @click.command()
-@click.option("--conversation", type=click.UUID, metavar="ID", help="Only the messages of this one.")
+@click.option("--conversation", metavar="CONVERSATION", help="Only the messages of this one.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many lines.")
 @click.option("--all", "everything", is_flag=True, help="Also what passes: receipts, typing, presence, the connection.")
 @home_options()
-def listen(home: Home, *, conversation: UUID | None, count: int | None, everything: bool) -> None:
+def listen(home: Home, *, conversation: str | None, count: int | None, everything: bool) -> None:
     """Print what comes in, one line of JSON each, as it comes.
 
     First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
@@ -82,7 +80,7 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
 
     async def run(client: varde.Client) -> None:
         left = count
-        stream = client.events() if conversation is None else client.conversation(ConversationId(conversation))
+        stream = client.events() if conversation is None else await find_conversation(client, conversation)
         async for event in stream:
             if not everything and not isinstance(event, _KEPT):
                 continue

@@ -1,12 +1,14 @@
 """`varde requests` and what one answers them with; `varde block`, and who may ask at all."""
 
+from contextlib import suppress
+
 import click
 
 import varde
-from varde_cli.names import Names, as_uuid
+from varde_cli.names import Names, find_profile, in_conversation, pick, short
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json, print_table, printable
-from varde_cli.run import in_conversation, run_connected
+from varde_cli.run import Failure, run_connected
 from varde_contract.ids import AccountId
 from varde_contract.people import FoundBy
 
@@ -17,12 +19,12 @@ from varde_contract.people import FoundBy
 def requests(home: Home, *, as_json: bool) -> None:
     """List who wants to write to you.
 
-    They are told nothing before you accept.
+    They are told nothing before you accept. A request is named by who asks, or by the letters that are shown of it.
 
     Examples:
       varde requests
-      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde accept bob
+      varde decline 1d2c3f
     """
 
     async def run(client: varde.Client) -> None:
@@ -31,7 +33,7 @@ def requests(home: Home, *, as_json: bool) -> None:
             print_json(found)
         elif found:
             rows = (
-                (str(each.conversation), each.kind.value, names.of(each.invited_by), printable(each.text or ""))
+                (short(each.conversation), each.kind.value, names.of(each.invited_by), printable(each.text or ""))
                 for each in found
             )
             print_table(("CONVERSATION", "KIND", "FROM", "SAYS"), rows)
@@ -46,8 +48,9 @@ def requests(home: Home, *, as_json: bool) -> None:
 async def accept(_: varde.Client, conversation: varde.Conversation) -> None:
     """Accept a request: from now on what is written there is for you, too.
 
-    Example:
-      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    Examples:
+      varde accept bob
+      varde accept 1d2c3f
     """
     await conversation.accept()
 
@@ -58,7 +61,7 @@ async def decline(_: varde.Client, conversation: varde.Conversation) -> None:
     """Decline a request.
 
     Example:
-      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde decline 1d2c3f
     """
     await conversation.decline()
 
@@ -67,13 +70,13 @@ async def decline(_: varde.Client, conversation: varde.Conversation) -> None:
 @click.argument("who")
 @home_options()
 def block(home: Home, who: str) -> None:
-    """Block WHO: a contact, an address, or the conversation of a request.
+    """Block WHO: a contact, a user name with an @, or a request.
 
     You see nothing any more of what they ask, and the conversation of you two is left. They are not told, but they see
     that you left. In groups that you both are in nothing changes.
 
     Examples:
-      varde block 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde block 1d2c3f
       varde blocked
       varde unblock bob
     """
@@ -90,16 +93,18 @@ def block(home: Home, who: str) -> None:
 @click.argument("who")
 @home_options()
 def unblock(home: Home, who: str) -> None:
-    """Block WHO no longer: a contact, an address, or an account of `varde blocked`.
+    """Block WHO no longer: a contact, a user name with an @, or the end of an account of `varde blocked`.
 
     Example:
       varde unblock bob
     """
 
     async def run(client: varde.Client) -> None:
-        given = as_uuid(who)
-        is_blocked = given is not None and given in await client.blocked()
-        await client.unblock(AccountId(given) if given is not None and is_blocked else await _account(client, who))
+        try:
+            account = pick(who, await client.blocked(), "account")
+        except Failure:
+            account = await _account(client, who)
+        await client.unblock(account)
 
     run_connected(home, run)
 
@@ -151,8 +156,7 @@ def found_by(home: Home, whom: str | None, *, as_profile: str | None) -> None:
 
 async def _account(client: varde.Client, who: str) -> AccountId:
     # Who asks may be nobody that this device can find otherwise: the request itself says whose it is.
-    given = as_uuid(who)
-    for request in await client.requests() if given is not None else ():
-        if request.conversation == given:
-            return request.account
-    return await client.account_of(Names(client).profile(who))
+    asked = {request.conversation: request.account for request in await client.requests()}
+    with suppress(Failure):
+        return asked[pick(who, asked, "request")]
+    return await client.account_of(await find_profile(client, who))

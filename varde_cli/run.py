@@ -1,22 +1,19 @@
 """How a command runs and ends: Ctrl-C, exit codes, and every expected failure as one sentence and what to do."""
 
 import enum
-import functools
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import TypeVar
 
 import click
 import trio
 
 import varde
 from varde.errors import VardeError
-from varde_cli.options import Home, home_options
+from varde_cli.options import Home
 from varde_contract.exception_groups import single_cause, ungrouped
-from varde_contract.ids import ConversationId
 
 T = TypeVar("T")
 
@@ -124,25 +121,6 @@ def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T
             return await work(client)
 
     return run_client(run)
-
-
-def in_conversation(metavar: str = "CONVERSATION") -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
-    """Make an action of a conversation a command: it is given the client, the conversation, and what else is asked.
-
-    The conversation is the command's first argument, and --home its last option.
-    """
-
-    def decorate(action: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-        @click.argument("conversation_id", type=click.UUID, metavar=metavar)
-        @home_options()
-        @functools.wraps(action)
-        def command(home: Home, conversation_id: UUID, **given: Any) -> None:
-            target = ConversationId(conversation_id)
-            run_connected(home, lambda client: action(client, client.conversation(target), **given))
-
-        return command
-
-    return decorate
 
 
 async def _run_until_signal(work: Callable[[], Awaitable[T]]) -> T:

@@ -173,3 +173,28 @@ def test_a_user_name_is_set_and_found(real_system: RealSystem, tmp_path: Path) -
     assert json.loads(real_system.run("contacts", "--json", "--home", frank)) == {"erin": found["profile"]}
     real_system.run("username", "remove", "--home", erin)
     assert "Nobody can be found" in real_system.run("find", name, "--home", frank, code=1)
+
+
+@pytest.mark.xdist_group("real-system")
+def test_a_group_of_three_without_an_id(real_system: RealSystem, tmp_path: Path) -> None:
+    """By a link and by user names alone: joined, listed, accepted, written to, left."""
+    homes = {name: str(tmp_path / name) for name in ("gina", "hans", "ida")}
+    for name in homes:
+        real_system.sign_up(tmp_path / name, f"{name}@{tmp_path.name}.org")
+    user = f"ida.{os.urandom(6).hex()}"
+    real_system.run("username", "set", user, "--home", homes["ida"])
+    group = real_system.run("group", "create", f"@{user}", "--home", homes["gina"]).strip()[-6:]
+    link = real_system.run("invite", "create", "--group", group, "--home", homes["gina"]).strip()
+    assert "you are in" in real_system.run("join", link, "--yes", "--home", homes["hans"])
+    shown = real_system.run("requests", "--home", homes["ida"]).splitlines()[1].split()[0]
+    real_system.run("accept", shown, "--home", homes["ida"])
+    real_system.run("send", group, "hei alle", "--home", homes["hans"])
+    heard = real_system.run("listen", "--conversation", group, "--count", "1", "--home", homes["ida"])
+    assert "hei alle" in heard
+    real_system.run("group", "invite", group, f"@{user}", "--home", homes["gina"], code=1)  # she is in it
+    assert len(json.loads(real_system.run("members", group, "--json", "--home", homes["ida"]))["members"]) == 3
+    real_system.run("leave", group, "--home", homes["ida"])
+    real_system.run("block", f"@{user}", "--home", homes["hans"])
+    (device,) = json.loads(real_system.run("devices", "--json", "--home", homes["gina"]))
+    assert "manager" in real_system.run("devices", "manager", device["device"][-6:], "--home", homes["gina"])
+    real_system.run("devices", "profiles", device["device"][-6:], "PRIVAT", "--home", homes["gina"])

@@ -223,7 +223,7 @@ def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> Non
     home = ("--home", str(tmp_path / "dave"))
     found = json.loads(system.run("devices", *home, "--json"))
     (other,) = (each["device"] for each in found if not each["current"])
-    assert other in system.run("devices", "list", *home)
+    assert other[-6:] in system.run("devices", "list", *home)
     assert len(json.loads(system.run("sessions", "--json", *home))) == 2
     system.run("devices", "manager", other, "--off", *home)
     system.run("devices", "until", other, "2099-01-31", *home)

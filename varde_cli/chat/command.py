@@ -23,15 +23,16 @@ from varde_contract.ids import ConversationId
 def chat(home: Home, who: str | None, *, as_profile: str | None) -> None:
     """Chat: history first, then live, until Ctrl-D or /quit.
 
-    WHO is a contact's name, somebody's address, the id of a conversation, or `self` for notes to yourself. Without it,
-    your only conversation is opened; when there is none yet, the first that somebody begins with you.
+    WHO is a contact's name, a user name with an @, the end of a conversation's id as `varde conversations` shows it, or
+    `self` for notes to yourself. Without it, your only conversation is opened; when there is none yet, the first that
+    somebody begins with you.
 
     What you write while offline is kept and sent later. With piped input every line is sent, and the end of the input
     ends the chat.
 
     Examples:
       varde chat bob
-      varde chat 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde chat @kari_n
       echo "on my way" | varde chat bob
     """
     live = sys.stdin.isatty() and sys.stdout.isatty()

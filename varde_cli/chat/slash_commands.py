@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from varde_cli.chat.view import HISTORY, ChatView
-from varde_cli.names import check_name
+from varde_cli.names import check_name, find_profile
 from varde_cli.run import Failure
 from varde_contract.talk import ConversationKind
 
@@ -54,10 +54,10 @@ async def _history(view: ChatView, rest: str) -> None:
 
 async def _invite(view: ChatView, rest: str) -> None:
     if not rest:
-        raise Failure("whom?", "Write /invite and a contact's name or an address.")
+        raise Failure("whom?", "Write /invite and a contact's name, or @ and a user name.")
     if view.conversation.kind is not ConversationKind.GROUP:
         raise Failure("only a group takes more members", "Make one with: varde group create")
-    await view.conversation.invite(view.names.profile(rest))
+    await view.conversation.invite(await find_profile(view.client, rest))
 
 
 async def _name(view: ChatView, rest: str) -> None:
