@@ -227,11 +227,11 @@ def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> Non
     assert len(json.loads(system.run("sessions", "--json", *home))) == 2
     system.run("devices", "manager", other, "--off", *home)
     system.run("devices", "until", other, "2099-01-31", *home)
-    (line,) = (line for line in system.run("devices", *home).splitlines() if line.startswith(other))
+    (line,) = (line for line in system.run("devices", *home).splitlines() if line.startswith(f"…{other[-6:]}"))
     assert "2099-01-3" in line
     assert "yes" not in line
     system.run("devices", "revoke", other, "--yes", *home)
-    assert other not in system.run("devices", *home)
+    assert other[-6:] not in system.run("devices", *home)
     assert system.run("send", "self", "x", "--home", laptop, code=1).startswith("varde: ")
     system.run("logout", "--yes", *home)
     assert "Enrol again" in system.run("devices", *home, code=1)
