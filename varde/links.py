@@ -197,14 +197,19 @@ class Links:
                     return
                 await trio.sleep(pause)
 
+    @property
+    def expects_somebody(self) -> bool:
+        """Whether anybody may come by a link of this device: otherwise no request is looked at because of links."""
+        own, now = self._store.own_links.all(), now_ms()
+        return any(link.expires_ms > now for key, link in own.items() if len(key) == ID_BYTES)
+
     async def accept_waiting(self, publish: Callable[[LinkUsed], None]) -> None:
         """Accept who asks by a link of this device, each account once. Raises Refusal, Unreachable.
 
         By this device's own count and clock: a server that lets more people ask than it may lets nobody in.
         """
         async with self._accepting:
-            own, now = self._store.own_links.all(), now_ms()
-            if not any(link.expires_ms > now for key, link in own.items() if len(key) == ID_BYTES):
+            if not self.expects_somebody:
                 return
             for request in await self._memberships.requests():
                 if not self._may_come(request):

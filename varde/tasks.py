@@ -199,7 +199,8 @@ class ClientTasks:
 
     def look_at_requests(self) -> None:
         """See `BackgroundWork`."""
-        self._nursery.start_soon(self._look_at_requests)
+        if self._services.links.expects_somebody:
+            self._nursery.start_soon(self._look_at_requests)
 
     def refill_prekeys(self) -> None:
         """See `BackgroundWork`."""
