@@ -39,6 +39,12 @@ class StoreDamaged(VardeError):
     advice = "restore the folder from a backup, or enrol a new device in a new folder"
 
 
+class StoreFailed(VardeError):
+    """The local store cannot be read or written now, and is whole: `code` says whether its disk is full (`store-full`),
+    forbids it (`store-read-only`), fails (`store-disk`), or another program has the file (`store-busy`).
+    """
+
+
 class NotEnrolled(VardeError):
     """There is no device in this home folder yet."""
 

@@ -12,7 +12,7 @@ import trio
 from varde.errors import NotEnrolled, StoreDamaged, StoreInUse, WrongKey
 from varde.store.chains import Chains
 from varde.store.conversations import Conversations, OwnNumbers, Receipts
-from varde.store.database import Connect, Database, connect_file, open_file
+from varde.store.database import Connect, Database, connect_file, open_file, telling_faults
 from varde.store.first_words import FirstWordsTable
 from varde.store.links import OwnLinks
 from varde.store.log import Log
@@ -39,7 +39,8 @@ def hold_lock(home: Path) -> Iterator[None]:
 
     Two processes would use the same step of a ratchet twice.
     """
-    descriptor = os.open(home / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    with telling_faults:
+        descriptor = os.open(home / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
             # `flock`, not `lockf`: two stores opened in one process exclude each other, too, and no other descriptor of
@@ -113,7 +114,7 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """Open the store of a home folder for the block; with `make`, make folder and store when they are absent.
 
-    Raises NotEnrolled without a store, StoreInUse, WrongKey, StoreDamaged. `connect` lets a test interfere.
+    Raises NotEnrolled without a store, StoreInUse, WrongKey, StoreDamaged, StoreFailed. `connect` lets tests interfere.
     """
     home = _expand(home)
     path = _find_file(home, make=make)
@@ -132,9 +133,10 @@ def _expand(home: Path) -> Path:
 def _find_file(home: Path, *, make: bool) -> Path:
     path = home / STORE_NAME
     if make:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A folder that was there keeps the mode it had: mkdir's is for a new one.
-        home.chmod(0o700)
+        with telling_faults:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A folder that was there keeps the mode it had: mkdir's is for a new one.
+            home.chmod(0o700)
     elif not path.exists():
         raise NotEnrolled("there is no store in this home folder")
     return path
