@@ -1,12 +1,8 @@
 """One HTTP exchange with the API: a body out, a body or a refusal back, bounded in size and time."""
 
-import ipaddress
 import logging
-import os
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
 from typing import Self, TypeVar
 
 import httpx
@@ -15,6 +11,7 @@ import trio
 from msgspec import Struct
 
 from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.network import is_this_machine, origin_of, proxy_of, tls_context, why_unreachable
 from varde_contract.ids import decode_text_id
 from varde_contract.limits import KIB
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
@@ -37,13 +34,6 @@ _TIMEOUT = httpx.Timeout(10.0)
 """For each step: to connect, a write, a read. `CALL_SECONDS` bounds all of them together."""
 
 
-@cache
-def _tls_context(_: tuple[str | None, ...]) -> ssl.SSLContext:
-    # To read the authorities takes longer than most calls: once is enough for all clients of a process, and once more
-    # where the environment names others.
-    return httpx.create_ssl_context()
-
-
 class Http:
     """The API behind one base URL. Close it with `async with`."""
 
@@ -53,8 +43,12 @@ class Http:
             timeout=_TIMEOUT,
             transport=transport,
             headers={"User-Agent": "varde-sdk"},
-            verify=_tls_context(tuple(map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))),
+            verify=tls_context(),
+            # Decided here, as for the relay: httpx reads the environment its own way, and fails on some of it.
+            trust_env=False,
+            proxy=proxy_of(base_url),
         )
+        self._name = origin_of(base_url)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,9 +97,9 @@ class Http:
                     content = await _read(response)
                 finally:
                     await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError):
-            # The cause is cut off: its text may name addresses.
-            raise Unreachable("the server did not answer") from None
+        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError) as error:
+            # The cause is cut off: its text may name more than the person has.
+            raise Unreachable(f"{self._name} was not reached: {why_unreachable(error)}") from None
         if not response.is_success:
             raise _refusal(response, content)
         return content
@@ -117,15 +111,8 @@ def check_url(base_url: str, *, allow_plaintext: bool = False) -> None:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         raise VardeError("this is not a URL", code="bad-url", advice="it looks like https://api.example.org") from None
-    if url.scheme != "https" and not (url.scheme == "http" and (allow_plaintext or _is_this_machine(url.host))):
+    if url.scheme != "https" and not (url.scheme == "http" and (allow_plaintext or is_this_machine(url.host))):
         raise VardeError("this URL sends secrets in the clear", code="bad-url", advice="use https")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _repeat(exchange: Callable[[], Awaitable[T]], tries: int) -> T:

@@ -18,6 +18,7 @@ from varde.clock import now
 from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end, spread
 from varde.device import DeviceKeys
 from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
+from varde.network import proxy_of, tls_context, why_unreachable
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.close_codes import CloseCode
@@ -67,6 +68,8 @@ def dial(url: str, stream: trio.abc.Stream | None = None) -> connect_websocket:
     return connect_websocket(
         url,
         stream=stream,
+        ssl=tls_context() if url.startswith("wss:") else None,
+        proxy=None if stream is not None else proxy_of(url),
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         max_size=NOISE_MESSAGE_BYTES,
         open_timeout=HANDSHAKE_DEADLINE_MS * SECONDS_PER_MS,
@@ -141,8 +144,8 @@ class Reconnector:
             return ConnectionEnd(fault.close_code.label, fault.close_code)
         except InvalidStatus as fault:
             return ConnectionEnd("the relay turns connections away", None, _retry_after(fault.response))
-        except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError):
-            return ConnectionEnd("the relay does not answer")
+        except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError) as error:
+            return ConnectionEnd(f"the relay was not reached: {why_unreachable(error)}")
 
     async def _find_route(self) -> _Route:
         address = self._store.settings.find(RELAY, RelayAddress)

@@ -96,7 +96,7 @@ async def test_a_tls_handshake_that_fails_is_tried_again(autojump_clock: MockClo
         running.relay.told_url = "wss://relay.example/v1/relay"
         await trio.sleep(60)  # in time that jumps
         assert len(running.relay.dialled) > 1
-        assert {why for why, _ in running.recorder.disconnects} == {"the relay does not answer"}
+        assert all(why.startswith("the relay was not reached: ") for why, _ in running.recorder.disconnects)
         assert not running.ended.is_set()
 
 
