@@ -57,29 +57,37 @@ class StorageSettings:
             data=read_data(environ),
             pool_min=pool_min,
             pool_max=pool_max,
-            replica=_replica(environ),
+            replica=_read_url(environ, "VARDE_REPLICA_URL", "unset it to read everything at the primary"),
         )
 
 
 def _database(environ: Mapping[str, str]) -> EmbeddedDatabase | DatabaseUrl:
-    url = environ.get("VARDE_DATABASE_URL")
-    if url is None:
-        return EmbeddedDatabase(read_data(environ) / "postgres")
     # An empty one is a mistake in a deployment; falling back would start a fresh, empty database beside the real one.
-    return _url(url, "VARDE_DATABASE_URL must begin with postgresql:// (unset it to use the embedded Postgres)")
+    url = _read_url(environ, "VARDE_DATABASE_URL", "unset it to use the embedded Postgres")
+    return url or EmbeddedDatabase(read_data(environ) / "postgres")
 
 
-def _replica(environ: Mapping[str, str]) -> DatabaseUrl | None:
-    url = environ.get("VARDE_REPLICA_URL")
+def _read_url(environ: Mapping[str, str], name: str, otherwise: str) -> DatabaseUrl | None:
+    url = environ.get(name)
     if url is None:
         return None
-    return _url(url, "VARDE_REPLICA_URL must begin with postgresql:// (unset it to read everything at the primary)")
-
-
-def _url(url: str, refusal: str) -> DatabaseUrl:
-    if urlsplit(url).scheme not in {"postgresql", "postgres"}:
-        raise ConfigError(refusal)
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2]
+        # Several hosts have several ports, which urlsplit does not know.
+        whole = "," in hosts or parts.port is None or parts.port > 0
+    except ValueError:  # its text shows what it could not read, which may be half a password
+        raise ConfigError(f"{name} cannot be read: {_RESERVED}") from None
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ConfigError(f"{name} must begin with postgresql:// ({otherwise})")
+    query = [each for each in parts.query.split("&") if each]
+    # What stands behind the first of these characters in a password passes for a path, a query or a fragment.
+    if not whole or parts.fragment or "@" in parts.path or not all("=" in each for each in query):
+        raise ConfigError(f"{name} cannot be read: {_RESERVED}")
     return DatabaseUrl(url)
+
+
+_RESERVED: Final = "in its user and password, write / ? # [ ] @ : % as %2F %3F %23 %5B %5D %40 %3A %25"
 
 
 def _connections(environ: Mapping[str, str], name: str, default: int) -> int:

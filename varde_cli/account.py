@@ -15,6 +15,7 @@ from varde.identity import Enrolled, Identity, Profile
 from varde_cli.devices import ask_phrase, phrase_option
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json, print_phrase, print_table, program_name
+from varde_cli.prompt import ask
 from varde_cli.run import run_client, run_connected
 
 T = TypeVar("T")
@@ -220,7 +221,7 @@ async def _with_code(
         return None
     for last in (*[False] * (_TRIES - 1), True):
         # Nothing can interrupt a prompt: Ctrl-C leaves its thread behind, and it dies with the process.
-        given = await trio.to_thread.run_sync(_ask_code, abandon_on_cancel=True)
+        given = await _ask_code()
         try:
             return await use(given)
         except varde.CodeRefused as refused:
@@ -230,8 +231,13 @@ async def _with_code(
     return None
 
 
-def _ask_code() -> str:
-    return str(click.prompt("Code", err=True)).strip()
+async def _ask_code() -> str:
+    while True:
+        # People copy it as it is printed, in groups.
+        code = "".join(each for each in await ask("Code") if not each.isspace() and each != "-")
+        if code.isascii() and code.isdecimal():
+            return code
+        click.echo("That is not a code: it has digits only. Try again, or end with Ctrl-C.", err=True)
 
 
 def _development_hint() -> str:

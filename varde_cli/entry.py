@@ -29,6 +29,7 @@ from varde_cli import (
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
+from varde_cli.streams import prepare_streams
 
 GROUP: Final = "varde.commands"
 SERVER: Final = "Run the system on this machine"
@@ -163,5 +164,14 @@ _keep_lines(varde)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
+    prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(lambda: varde.main(words, prog_name=program_name(), standalone_mode=False), os.environ)
+    return run_command(lambda: _run(words), os.environ)
+
+
+def _run(words: list[str]) -> object:
+    for word in words:
+        # Bytes that are no text come as surrogates (PEP 383), which nothing further on can encode.
+        if (shown := word.encode(errors="replace").decode()) != word:
+            raise click.UsageError(f"'{shown}' is not text.")
+    return varde.main(words, prog_name=program_name(), standalone_mode=False)

@@ -33,7 +33,11 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
     that is asked for on a terminal. Where a store may be made (`fresh`) and is, its passphrase is asked for twice.
     """
-    folder = (folder or Path(environ.get("VARDE_HOME") or FOLDER)).expanduser()
+    try:
+        folder = (folder or Path(environ.get("VARDE_HOME") or FOLDER)).expanduser()
+    except RuntimeError:
+        # No HOME, and a user that the machine does not know: in a container, say.
+        raise click.UsageError("There is no home folder here to keep your keys in: set VARDE_HOME or --home.") from None
     fresh = fresh and not (folder / STORE_NAME).exists()
     given = environ.get("VARDE_PASSPHRASE")
     if given and not ask:

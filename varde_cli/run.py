@@ -83,6 +83,8 @@ def describe(error: BaseException) -> str:
             return _two_lines(str(error), error.advice)
         case click.ClickException():
             return error.format_message()
+        case UnicodeDecodeError() | UnicodeEncodeError():
+            return _two_lines(f"the input is no text in {error.encoding}", "convert it, or set LC_ALL=C.UTF-8")
         case OSError(strerror=str(reason)):
             return f"{error.filename}: {reason}" if error.filename else reason
         case _:

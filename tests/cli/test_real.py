@@ -50,7 +50,10 @@ def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(system
         told = terminal.read_until("Code: ")
         assert "No mail server here" in told
         assert str(system.data / "outbox") in told
-        terminal.type("00000000\n")
+        terminal.type("my code\n")
+        terminal.read_until("That is not a code: it has digits only.")
+        terminal.read_until("Code: ")
+        terminal.type("0000-0000\n")
         terminal.read_until("That is not the code. Try again.")
         terminal.read_until("Code: ")
         terminal.type(f"{system.code_for('typed@example.org')}\n")
@@ -61,6 +64,14 @@ def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(system
     assert who["profiles"][0]["id"] in shown
     phrase = [word for line in shown.splitlines() if line.startswith("    ") for word in line.split() if word.isalpha()]
     assert len([word for word in phrase if word.islower()]) == 24
+
+
+def test_ctrl_c_at_the_code_ends_it(system: RealSystem, tmp_path: Path) -> None:
+    """With 130, as everywhere, and nothing is left that would hinder the next try."""
+    with open_terminal(system.environ(), "signup", "--home", str(tmp_path / "home"), "--email", "c@x.org") as terminal:
+        terminal.read_until("Code: ")
+        terminal.type("\x03")
+        assert terminal.wait_end() == 130
 
 
 def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> None:

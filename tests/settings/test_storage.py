@@ -1,6 +1,7 @@
 """What the environment may say about storage, and what is refused."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -50,6 +51,31 @@ def test_a_replica_is_read_and_not_shown() -> None:
     assert StorageSettings.from_environ({}).replica is None
     with pytest.raises(ConfigError, match="VARDE_REPLICA_URL"):
         StorageSettings.from_environ({"VARDE_REPLICA_URL": ""})
+
+
+@pytest.mark.parametrize("password", ["tops/cret", "tops#cret", "tops?cret", "tops[cret", "tops]cret", "12/3@4", "1#2"])
+def test_a_password_with_reserved_characters_is_told_how_to_write(password: str) -> None:
+    """Not half of it is shown, and it is not taken for a path or a port."""
+    url = f"postgresql://varde:{password}@db.example:5432/varde"
+    with pytest.raises(ConfigError, match=r"VARDE_DATABASE_URL cannot be read: .*%2F") as caught:
+        StorageSettings.from_environ({"VARDE_DATABASE_URL": url})
+    assert password[:4] not in str(caught.value)
+    assert caught.value.__cause__ is None
+    quoted = url.replace(password, quote(password, safe=""))
+    assert StorageSettings.from_environ({"VARDE_DATABASE_URL": quoted}).database == DatabaseUrl(quoted)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://varde@db1:5432,db2:5433/varde?target_session_attrs=read-write",
+        "postgresql:///varde?host=/run/postgresql&user=varde",
+        "postgres://varde:a%2Fb@[::1]:5432/varde",
+    ],
+)
+def test_every_other_way_to_write_a_url_is_taken(url: str) -> None:
+    """Several hosts, a socket, IPv6."""
+    assert StorageSettings.from_environ({"VARDE_DATABASE_URL": url}).database == DatabaseUrl(url)
 
 
 def test_pool_sizes_are_read() -> None:

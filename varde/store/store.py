@@ -138,7 +138,7 @@ def _find_file(home: Path, *, make: bool) -> Path:
             # A folder that was there keeps the mode it had: mkdir's is for a new one.
             home.chmod(0o700)
     elif not path.exists():
-        raise NotEnrolled("there is no store in this home folder")
+        raise NotEnrolled(f"there is no store in the home folder {home}")
     return path
 
 
