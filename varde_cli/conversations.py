@@ -36,10 +36,10 @@ def conversations(home: Home, *, as_json: bool) -> None:
 
 def _row(names: Names, conversation: varde.Conversation) -> tuple[str, str, str, str]:
     others = [names.of(each.profile) for each in conversation.members if not names.is_mine(each.profile)]
-    last = "".join(
-        f"{format_time(message.written)} {printable(message.text).splitlines()[0][:_PREVIEW]}"
-        for message in conversation.history(limit=1)
-    )
+    last = ""
+    for message in conversation.history(limit=1):
+        first, *_ = printable(message.text).split("\n")
+        last = f"{format_time(message.written)} {first[:_PREVIEW]}"
     return short(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
 
 

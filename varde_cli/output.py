@@ -1,6 +1,7 @@
 """What commands print: aligned columns and times for people, JSON for programs, commands to copy."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from typing import Final
 import click
 import msgspec
 
+# Controls but line feed and tab; the bidirectional embeddings, overrides and isolates (UAX 9); halves of characters.
+_COMMANDS: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _WORDS_PER_LINE: Final = 6
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -49,8 +52,12 @@ def print_phrase(phrase: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return what somebody else wrote without control characters: a terminal would obey them."""
-    return "".join(each if each.isprintable() or each in "\n\t" else "�" for each in text)
+    """Return what somebody else wrote as a terminal can show it: every line break as one, and nothing that commands it.
+
+    Controls move the cursor, and the directional overrides let one text look like another. All else stays, joiners and
+    selectors of emoji above all.
+    """
+    return _COMMANDS.sub("�", text.replace("\r\n", "\n"))
 
 
 def program_name() -> str:

@@ -5,6 +5,7 @@ Nothing here needs a server or a terminal.
 
 import io
 import os
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -102,8 +103,9 @@ def test_today_is_shown_as_a_time_only() -> None:
 def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_a_command(text: str) -> None:
     """No control character is left, but for the ends of lines and tabs; what can be read stays."""
     shown = printable(text)
-    assert all(each.isprintable() or each in "\n\t" for each in shown)
-    assert len(shown) == len(text)
+    assert all(unicodedata.category(each) not in {"Cc", "Cs", "Zl", "Zp"} or each in "\n\t" for each in shown)
+    assert not {unicodedata.bidirectional(each) for each in shown} & {"LRE", "RLE", "LRO", "RLO", "LRI", "RLI", "FSI"}
+    assert len(shown) == len(text.replace("\r\n", "\n"))
 
 
 @pytest.mark.parametrize(("text", "found"), [(str(BOB), BOB), ("bob", None), ("", None)])
@@ -164,3 +166,16 @@ async def test_lines_of_a_pipe_come_whole_and_end_with_it() -> None:
         got += [line async for line in lines]
     os.close(reading)
     assert got == ["one", "two", "", "☃�"]
+
+
+@pytest.mark.parametrize(
+    "text", ["👩‍👩‍👧‍👦", "🇳🇴", "❤️", "10\u00a0000", "naïve", "שלום", "a\u200bb", "🏴\U000e0067\U000e0062\U000e007f"]
+)
+def test_what_people_write_is_shown_as_they_wrote_it(text: str) -> None:
+    """Emoji of several characters, flags, spaces that do not break, and every script."""
+    assert printable(text) == text
+
+
+def test_line_breaks_of_other_systems_are_line_breaks() -> None:
+    """A lone carriage return is none: it would let what follows overwrite what stands before."""
+    assert printable("a\r\nb\rc") == "a\nb�c"

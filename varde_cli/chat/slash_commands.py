@@ -8,6 +8,8 @@ from varde_cli.names import check_name, find_profile
 from varde_cli.run import Failure
 from varde_contract.talk import ConversationKind
 
+HISTORY_DIGITS: Final = 6
+
 
 class SlashCommand(NamedTuple):
     """One command: how it is written, what it does, and the doing."""
@@ -47,7 +49,8 @@ async def _members(view: ChatView, _rest: str) -> None:
 
 
 async def _history(view: ChatView, rest: str) -> None:
-    if rest and not rest.isdigit():
+    # `isdigit` takes ² for one, and SQLite no number beyond 63 bits.
+    if rest and not (rest.isascii() and rest.isdecimal() and len(rest) <= HISTORY_DIGITS):
         raise Failure("that is not a number of messages", "Write for example /history 50.")
     view.show_history(int(rest or HISTORY))
 
