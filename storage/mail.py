@@ -16,14 +16,16 @@ from email.utils import formatdate
 from functools import partial
 from typing import Final
 
+import idna
 import trio
 
-from domain.people.ports import MailUnavailable
+from domain.people.ports import MailRefused, MailUnavailable
 from settings.environment import SECONDS
 from settings.mail import MailFolder, MailSettings, Security, Smtp
 
 SMTP_DEADLINE: Final = 10 * SECONDS
 SMTP_STEP: Final = 5 * SECONDS  # each read and write of the connection, so that an abandoned thread ends too
+PERMANENT: Final = 500
 SMTP_AT_ONCE: Final = 8
 """Each is a thread that a silent mail server holds for some steps; the ninth waits for its turn within its deadline."""
 
@@ -40,6 +42,14 @@ If you did not ask for a code, you need not do anything.
 """
 
 
+def _header_address(address: str) -> Address:
+    name, _, domain = address.rpartition("@")
+    if name.isascii() and not domain.isascii():
+        # A domain has a spelling that every mail server knows (RFC 5890). A name has none: that takes SMTPUTF8.
+        domain = idna.encode(domain, uts46=True).decode()  # raises a ValueError
+    return Address(username=name, domain=domain)
+
+
 def open_mail(config: MailSettings) -> "FolderMail | SmtpMail":
     """Return what the configuration asks for. Nothing is connected to before the first message."""
     match config.route:
@@ -52,12 +62,11 @@ def open_mail(config: MailSettings) -> "FolderMail | SmtpMail":
 def write_message(sender: str, address: str, code: str, *, expires_in_s: int) -> EmailMessage:
     """Write it, to an address in any script (RFC 6531). Raises MailUnavailable for an address no header can carry."""
     message = EmailMessage(policy=SMTPUTF8)
-    name, _, domain = address.rpartition("@")
     try:
-        message["To"] = Address(username=name, domain=domain)
+        message["To"] = _header_address(address)
     except (HeaderParseError, ValueError, IndexError):
         # The cause is cut off: it repeats the address.
-        raise MailUnavailable("the address cannot be written in a header") from None
+        raise MailRefused("the address cannot be written in a header") from None
     message["From"] = Address(display_name="Varde", addr_spec=sender)
     message["Subject"] = "Your sign-in code"
     message["Date"] = formatdate(usegmt=True)
@@ -115,7 +124,7 @@ class SmtpMail:
     async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
         """Hand the message over. Raises MailUnavailable, after the deadline at the latest."""
         message = write_message(self._sender, address, code, expires_in_s=expires_in_s)
-        deliver = partial(self._deliver, message, address)
+        deliver = partial(self._deliver, message, message["To"].addresses[0].addr_spec)
         try:
             # The thread cannot be cancelled: it is left alone, and ends by itself when a step takes too long.
             with trio.fail_after(self._deadline):
@@ -123,7 +132,8 @@ class SmtpMail:
         except (OSError, smtplib.SMTPException, UnicodeError, trio.TooSlowError) as error:
             # The cause is cut off, and the log has its kind only: the mail server's words repeat the address.
             _log.error("the mail server did not take a message: %s", type(error).__name__)
-            raise MailUnavailable(f"the mail server did not take the message ({type(error).__name__})") from None
+            kind = MailRefused if _is_final(error) else MailUnavailable
+            raise kind(f"the mail server did not take the message ({type(error).__name__})") from None
 
     def _deliver(self, message: EmailMessage, address: str) -> None:
         with self._connect() as server:
@@ -138,3 +148,15 @@ class SmtpMail:
         if self._route.security is Security.TLS:
             return smtplib.SMTP_SSL(host, port, timeout=SMTP_STEP, context=ssl.create_default_context())
         return smtplib.SMTP(host, port, timeout=SMTP_STEP)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether it is about the address, and trying again is of no use (RFC 5321 section 4.2.1)."""
+    match error:
+        case smtplib.SMTPNotSupportedError():
+            return "SMTPUTF8" in str(error)
+        case smtplib.SMTPRecipientsRefused(recipients=answers):
+            return all(code >= PERMANENT for code, _ in answers.values())
+        case smtplib.SMTPDataError(smtp_code=code):
+            return code >= PERMANENT
+    return False

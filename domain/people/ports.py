@@ -247,11 +247,15 @@ class Mail(Protocol):
     """Outgoing e-mail."""
 
     async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
-        """Send a one-time code. Raises MailUnavailable."""
+        """Send a one-time code. Raises MailUnavailable, MailRefused."""
 
 
 class MailUnavailable(Exception):
     """The mail server cannot be reached or refused the message."""
+
+
+class MailRefused(MailUnavailable):
+    """The mail server will not take a message to this address, however often it is tried."""
 
 
 class InviteeStore(Protocol):

@@ -7,7 +7,7 @@ from typing import Final
 
 from domain.people.addresses import address_digest, code_digest, normal_address
 from domain.people.model import OneTimeCode
-from domain.people.ports import Mail, MailUnavailable, SignInStore
+from domain.people.ports import Mail, MailRefused, MailUnavailable, SignInStore
 from domain.people.sessions import Granted, Sessions
 from domain.ports import Clock, Entropy
 from varde_contract.ids import ENTROPY_BYTES, AccountId, uuid7
@@ -31,6 +31,9 @@ _TOO_MANY_CODES: Final = Refused(
 )
 _NO_MAIL: Final = Refused(
     RefusalCode.UNAVAILABLE, "The code could not be mailed. Try again in a moment.", retry_after_ms=MAIL_RETRY
+)
+_NO_SUCH_ADDRESS: Final = Refused(
+    RefusalCode.MALFORMED, "The mail server takes nothing for this address. Check how it is spelled, or use another."
 )
 _EXPIRED: Final = Refused(RefusalCode.CODE_EXPIRED, "No code is valid for this address any more. Ask for a new one.")
 _EXHAUSTED: Final = Refused(RefusalCode.CODE_EXHAUSTED, "This code was tried too often. Ask for a new one.")
@@ -72,7 +75,7 @@ class SignIn:
         self._entropy = entropy
 
     async def send_code(self, typed_address: str) -> Refused | None:
-        """Mail a code that replaces the one before. Refuses `rate-limited` and `unavailable`."""
+        """Mail a code that replaces the one before. Refuses `rate-limited`, `unavailable`, `malformed`."""
         address = normal_address(typed_address)
         now, code = self._clock(), self._make_code()
         # Stored before it is mailed: a mail that fails costs one of the five, and a code that comes can always be
@@ -88,6 +91,8 @@ class SignIn:
             return _TOO_MANY_CODES
         try:
             await self._mail.send_code(address, code, expires_in_s=CODE_TIME // SECOND)
+        except MailRefused:
+            return _NO_SUCH_ADDRESS
         except MailUnavailable:
             return _NO_MAIL
         return None

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from domain.people.ports import MailUnavailable
+from domain.people.ports import MailRefused, MailUnavailable
 from settings.mail import MailFolder, Security, Smtp
 from storage.mail import FolderMail, SmtpMail, write_message
 from supervisor.ports import free_port
@@ -102,10 +102,10 @@ class _Inbox:
 
 
 @contextmanager
-def smtp_server(inbox: _Inbox, **options: Any) -> Iterator[Smtp]:
+def smtp_server(inbox: _Inbox, *, smtputf8: bool = True, **options: Any) -> Iterator[Smtp]:
     """A real SMTP server in a thread."""
     port = free_port()  # aiosmtpd asks its own server whether it is there, which it cannot do with port 0
-    controller = Controller(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True, **options)
+    controller = Controller(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=smtputf8, **options)
     controller.start()
     try:
         yield Smtp(host="127.0.0.1", port=port, security=Security.NONE)
@@ -146,6 +146,26 @@ async def test_a_server_that_refuses_is_unavailable() -> None:
     inbox.answer = f"550 no such user {ADDRESS}"
     with smtp_server(inbox) as route:
         await unavailable(SmtpMail(route, SENDER))
+
+
+@pytest.mark.parametrize(("answer", "final"), [("550 no such user", True), ("554 no", True), ("451 later", False)])
+async def test_what_is_final_is_told_apart(answer: str, final: bool) -> None:  # noqa: FBT001
+    """An address that the server will never take need not be tried again."""
+    inbox = _Inbox()
+    inbox.answer = answer
+    with smtp_server(inbox) as route:
+        assert isinstance(await unavailable(SmtpMail(route, SENDER)), MailRefused) is final
+
+
+async def test_a_domain_in_another_script_needs_nothing_of_the_server() -> None:
+    """It has a spelling in ASCII. A name in another script has none: there the server must know SMTPUTF8."""
+    inbox = _Inbox()
+    with smtp_server(inbox, smtputf8=False) as route:
+        await SmtpMail(route, SENDER).send_code("post@blåbær.no", CODE, expires_in_s=600)
+        assert inbox.letters[0][0] == ["post@xn--blbr-roah.no"]
+        with pytest.raises(MailRefused):
+            await SmtpMail(route, SENDER).send_code("bjørn@blåbær.no", CODE, expires_in_s=600)
+    assert len(inbox.letters) == 1
 
 
 async def test_a_server_that_is_down_is_unavailable() -> None:
