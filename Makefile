@@ -14,18 +14,23 @@ help: ## list the verbs
 	@$(PYTHON) -m venv .venv || { echo "'$(PYTHON) -m venv' failed; on Debian: apt-get install python3-venv"; exit 2; }
 
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+# pip writes the path of the checkout into what it installs, and a shell reads that: not every path survives it. These
+# find Python beside themselves.
+launcher = printf '\#!/bin/sh\nexec "$$(dirname -- "$$(readlink -f -- "$$0")")/python" -m %s "$$@"\n' $(2) > $(BIN)/$(1) && chmod 755 $(BIN)/$(1)
 PROJECTS := pyproject.toml packages/server/pyproject.toml packages/load/pyproject.toml
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml packages/server/pyproject.toml .venv/pyvenv.cfg
 	@echo "installing the locked requirements into .venv"
 	@$(PIP) --require-hashes --no-deps -r requirements/runtime.txt
 	@$(PIP) --no-index --no-build-isolation --no-deps -e . -e packages/server
+	@$(call launcher,varde,varde_cli)
 	@touch $@
 
 .venv/.dev: requirements/dev.txt packages/load/pyproject.toml .venv/.runtime
 	@echo "installing the locked requirements for development into .venv"
 	@$(PIP) --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) --no-index --no-build-isolation --no-deps -e packages/load
+	@$(call launcher,varde-load,loadtest)
 	@touch $@
 
 up: .venv/.runtime ## run the whole system here: Postgres, API, relay and worker (Ctrl-C stops it)
@@ -41,8 +46,8 @@ test: .venv/.dev ## every test, in about eight minutes
 check: .venv/.dev ## what CI asks before the tests: style, types, walls between rooms, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/python -m mypy
+	$(BIN)/python -c 'import importlinter.cli; importlinter.cli.lint_imports_command()'
 	$(BIN)/python -m varde_contract.schema --check
 	$(BIN)/python -m api.openapi --check
 	$(BIN)/python -m tests.metrics_documentation --check

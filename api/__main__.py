@@ -34,7 +34,9 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_DATA           its folder                   [.varde]
   VARDE_DATABASE_URL   PostgreSQL 15 or newer       [the embedded one, in the folder]
   VARDE_REPLICA_URL    a standby, for the log's tiles [none: all at the primary]
-  VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay]
+  VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay;
+                       the host *: by the name that they asked the API by]
+  VARDE_API_TLS_CERTIFICATE, VARDE_API_TLS_KEY      [none: TLS ends in front of it]
   VARDE_SMTP_URL       the mail server for codes    [none: console and outbox folder]
   VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]
   VARDE_API_ORIGINS    web pages that may call it    [none; https://chat.example.org ...]
@@ -65,6 +67,7 @@ def _prepare() -> tuple[str, Serve]:
     make_keys(folder)
     keys = _own(read_api_keys(folder))
     certificate = None if config.metrics_tls is None else TlsCertificate(config.metrics_tls, read_clock)
+    own = None if config.tls is None else TlsCertificate(config.tls, read_clock)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -74,13 +77,14 @@ def _prepare() -> tuple[str, Serve]:
         )
         app = create_app(services)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch_certificates, [] if certificate is None else [certificate])
+            nursery.start_soon(watch_certificates, [each for each in (certificate, own) if each is not None])
             await start_api_metrics(services, nursery, None if certificate is None else certificate.make_context)
             nursery.start_soon(_run_shared_budgets, services, stores, keys.pepper)
-            await serve_api(config, app, services.metrics, stopping=stop, task_status=task_status)
+            tls = None if own is None else own.make_context
+            await serve_api(config, app, services.metrics, stopping=stop, tls=tls, task_status=task_status)
             nursery.cancel_scope.cancel()
 
-    return "http://{}", serve
+    return f"{'http' if own is None else 'https'}://{{}}", serve
 
 
 async def _run_shared_budgets(services: Services, stores: Stores, pepper: bytes) -> NoReturn:

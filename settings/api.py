@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_bind, read_data, read_number
-from settings.tls import TlsFiles, read_metrics_tls
+from settings.tls import TlsFiles, read_api_tls, read_metrics_tls
 
 _ORIGIN: Final = re.compile(
     r"(?!https://[^/]*:443$|http://[^/]*:80$)[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?"
@@ -30,10 +30,11 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings:
-    """Everything the API is told. TLS ends in front of it, at the load balancer."""
+    """Everything the API is told."""
 
     host: str = "127.0.0.1"
     port: int = 8400
+    tls: TlsFiles | None = None  # None where TLS ends in front of it, at the load balancer
     data: Path = Path(DATA)
     relay_url: str = "ws://127.0.0.1:8401/v1/relay"
     proxies: int = 0  # load balancers in front that each add the address they saw to X-Forwarded-For
@@ -57,6 +58,7 @@ class ApiSettings:
         return cls(
             host=host,
             port=port,
+            tls=read_api_tls(environ),
             data=read_data(environ),
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),

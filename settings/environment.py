@@ -34,7 +34,7 @@ class Address(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Read `host:port` or `[ipv6]:port`. Raises BadAddress."""
-        host, _, port = text.rpartition(":")
+        host, _, port = text.strip().rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
         elif ":" in host:  # `::1:8401` could be a longer address with no port at all

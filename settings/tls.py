@@ -7,6 +7,7 @@ from typing import Final
 
 from settings.environment import ConfigError
 
+API: Final = ("VARDE_API_TLS_CERTIFICATE", "VARDE_API_TLS_KEY")
 RELAY: Final = ("VARDE_RELAY_TLS_CERTIFICATE", "VARDE_RELAY_TLS_KEY")
 METRICS: Final = ("VARDE_METRICS_TLS_CERTIFICATE", "VARDE_METRICS_TLS_KEY", "VARDE_METRICS_TLS_CLIENT_CA")
 
@@ -28,6 +29,12 @@ def read_relay_tls(environ: Mapping[str, str]) -> TlsFiles | None:
     """Read `VARDE_RELAY_TLS_CERTIFICATE` and `VARDE_RELAY_TLS_KEY`; None without them. Raises ConfigError."""
     paths = _read_together(environ, RELAY)
     return None if paths is None else TlsFiles(paths[0], paths[1])
+
+
+def read_api_tls(environ: Mapping[str, str]) -> TlsFiles | None:
+    """Read `VARDE_API_TLS_CERTIFICATE` and `VARDE_API_TLS_KEY`; None without them. Raises ConfigError."""
+    paths = _read_together(environ, API)
+    return None if paths is None else TlsFiles(paths[0], paths[1], variables=API)
 
 
 def read_metrics_tls(environ: Mapping[str, str]) -> TlsFiles | None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import click
 import trio
 
 from settings.environment import CALLED_AS, ConfigError
+from supervisor.authority import fingerprint_of
 from supervisor.data_lock import FolderInUse
 from supervisor.fleet import Fleet
 from supervisor.foreground import run_fleet, run_up
@@ -72,6 +74,18 @@ def failures_in_words() -> Iterator[None]:
 @click.option("--api-bind", metavar="HOST:PORT", help=f"[$VARDE_API_BIND; default: {API_BIND}; port 0: a free one]")
 @click.option("--relay-bind", metavar="HOST:PORT", help=f"[$VARDE_RELAY_BIND; default: {RELAY_BIND}]")
 @click.option("--relay-workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
+@click.option(
+    "--public",
+    metavar="NAME",
+    help="Let other machines in, with TLS, under this name or address. A certificate is made unless one is given.",
+)
+@click.option(
+    "--certificate",
+    nargs=2,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="CHAIN KEY",
+    help="A certificate of your own for that name: two files (PEM).",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show what a program says only when it crashes.")
 @click.option(
     "--ready-file",
@@ -85,6 +99,8 @@ def up(
     relay_bind: str | None,
     *,
     relay_workers: int,
+    public: str | None,
+    certificate: tuple[Path, Path] | None,
     quiet: bool,
     ready_file: Path | None,
 ) -> None:
@@ -97,14 +113,22 @@ def up(
 
     Examples:
       varde up
-      varde up --data /srv/varde --api-bind 0.0.0.0:8400 --relay-bind 0.0.0.0:8401
+      varde up --data /srv/varde --public chat.example.org
+      varde up --public 192.168.1.20
       varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
     """
     log = LogOutput(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
         environ = {"VARDE_RELAY_DRAIN_SECONDS": UP_DRAIN, **os.environ}
         settings = SystemSettings.from_environ(
-            environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
+            environ,
+            data=data,
+            api_bind=api_bind,
+            relay_bind=relay_bind,
+            relay_workers=relay_workers,
+            public=public,
+            certificate=certificate,
+            together=True,
         )
         trio.run(lambda: run_up(settings, log, welcome=_welcome, ready_file=ready_file))
         gc.freeze()  # as in `storage.program`: somebody waits for the prompt
@@ -113,12 +137,23 @@ def up(
 def _welcome(system: System) -> str:
     api = "" if system.api_url == DEFAULT_API_URL else f" --api {system.api_url}"
     program = program_name()
+    trust = ""
+    if system.authority is not None:
+        program = f"SSL_CERT_FILE={shlex.quote(str(system.authority))} {program}"
+        trust = f"""
+Other machines trust this system once they have a copy of
+    {system.authority}
+and name it in SSL_CERT_FILE, as below. Compare it there:  openssl x509 -noout -fingerprint -sha256 -in authority.pem
+    {fingerprint_of(system.authority)}
+"""
+    codes = "go out by mail" if system.outbox is None else f"come to lie in {system.outbox}: there is no mail server"
     return f"""
 Varde is up.
     API     {system.api_url}
     relay   {system.relay_url}
     data    {system.data}
-
+    codes   {codes}
+{trust}
 Try in another terminal:
     {program} signup{api} --email you@example.org
     {program} chat

@@ -28,9 +28,11 @@ def reserve(address: Address) -> Iterator[Address]:
     connection, while a program that sets SO_REUSEADDR, as ours do, may listen on it. Elsewhere than on Linux such a
     program could not, so the port is only looked up there.
 
-    Raises BadAddress when the host is no address of this machine.
+    Raises BadAddress when the host is no address of this machine, or somebody listens there.
     """
     if address.port:
+        # Told now, and not by a program of ours half a minute later.
+        _bind(address, socket.SO_REUSEADDR).close()
         yield address
         return
     with _bind(Address(address.host, 0), socket.SO_REUSEADDR) as held:

@@ -12,6 +12,10 @@ from supervisor.settings import RELAY_PATH, SystemSettings
 
 SECONDS: Final = 1.0
 
+ANY_HOST: Final = "*"
+"""In the URL of the relay: the host that a client has asked the API by."""
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
+
 _ACCEPTS: Final = "database system is ready to accept connections"
 """In English for everybody: `storage.embedded` runs it with LC_ALL=C."""
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
@@ -64,6 +68,10 @@ def log_line(part: str, address: str) -> ParseReady:
     return lambda line: address if part in line else None
 
 
+def _reached(public: str | None, address: Address) -> Address:
+    return address.reachable if public is None else Address(public, address.port)
+
+
 def never(_line: str) -> str | None:
     """For a program that does its work and ends."""
     return None
@@ -74,8 +82,14 @@ class Programs:
 
     def __init__(self, settings: SystemSettings, api: Address, relay: Address) -> None:
         self._settings = settings
-        self.api_url = f"http://{api.reachable}"
-        self.relay_url = settings.relay_url or f"{'wss' if settings.tls else 'ws'}://{relay.reachable}{RELAY_PATH}"
+        api_at, relay_at = (_reached(settings.public, each) for each in (api, relay))
+        relay_scheme = "wss" if settings.tls else "ws"
+        self.api_url = f"{'https' if settings.api_tls else 'http'}://{api_at}"
+        self.relay_url = settings.relay_url or f"{relay_scheme}://{relay_at}{RELAY_PATH}"
+        told = self.relay_url
+        if settings.relay_url is None and settings.public is None and relay.host in EVERYWHERE:
+            # Whoever comes from another machine would look for 127.0.0.1 on their own.
+            told = f"{relay_scheme}://{ANY_HOST}:{relay.port}{RELAY_PATH}"
         self._environ = {
             **settings.environ,
             # Python buffers in blocks what goes into a pipe: a program that is killed would take its last lines along.
@@ -83,7 +97,7 @@ class Programs:
             "VARDE_DATA": str(settings.data),
             "VARDE_API_BIND": str(api),
             "VARDE_RELAY_BIND": str(relay),
-            "VARDE_RELAY_URL": self.relay_url,
+            "VARDE_RELAY_URL": told,
         }
         self.database_url = ""
         if settings.database_url is not None:

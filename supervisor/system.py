@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from supervisor.authority import make_files
 from supervisor.data_lock import open_lock
 from supervisor.events import Report
 from supervisor.ports import reserve
@@ -27,6 +28,10 @@ class System:
     database_url: str = field(repr=False)
     api_url: str
     relay_url: str
+    authority: Path | None
+    """What clients are to trust, where the certificates were made here."""
+    outbox: Path | None
+    """Where sign-in codes come to lie; None where a mail server takes them."""
     postgres: SupervisedProcess | None
     relay: SupervisedProcess
     api: SupervisedProcess
@@ -65,6 +70,10 @@ async def open_system(
         async with open_lock(settings.data, report) as lock, open_reaper(lock) as reaper, AsyncExitStack() as stack:
             api_address = ports.enter_context(reserve(settings.api_bind))
             relay_address = ports.enter_context(reserve(settings.relay_bind))
+            authority = None
+            if settings.public is not None and not (settings.tls and settings.api_tls):
+                files, authority = make_files(settings.data, settings.public)
+                settings = settings.with_certificates(files)
             programs = Programs(settings, api_address, relay_address)
             start = Launcher(reaper, report, trio.Event() if kill_now is None else kill_now).open_process
 
@@ -88,6 +97,8 @@ async def open_system(
                 database_url=programs.database_url,
                 api_url=programs.api_url,
                 relay_url=programs.relay_url,
+                authority=authority,
+                outbox=None if settings.environ.get("VARDE_SMTP_URL") else settings.data / "outbox",
                 postgres=postgres,
                 relay=relay,
                 api=api,

@@ -14,10 +14,12 @@ It is the SDK and nothing else: no server code, no terminal, and of the reposito
 from varde.client import Client
 from varde.conversation import Conversation
 from varde.crypto.device_lists import Learned
-from varde.enrolment import complete_device, log_in, request_code, request_device, sign_up
+from varde.crypto.root_key import check_phrase
+from varde.enrolment import complete_device, forget_phrase, log_in, request_code, request_device, sign_up
 from varde.errors import (
     AlreadyEnrolled,
     Busy,
+    CodeNeeded,
     CodeRefused,
     ConnectionRefused,
     DeviceRevoked,
@@ -46,6 +48,7 @@ from varde.errors import (
     WrongAccount,
     WrongKey,
     WrongPhrase,
+    WrongWord,
 )
 from varde.event_stream import EventIterator
 from varde.events import (
@@ -103,6 +106,7 @@ __all__ = [
     "Client",
     "ClientId",
     "CloseCode",
+    "CodeNeeded",
     "CodeRefused",
     "CodeSent",
     "Connected",
@@ -194,9 +198,12 @@ __all__ = [
     "WrongAccount",
     "WrongKey",
     "WrongPhrase",
+    "WrongWord",
+    "check_phrase",
     "complete_device",
     "connect",
     "find_device",
+    "forget_phrase",
     "log_in",
     "request_code",
     "request_device",

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from varde.conversation import Conversation
 from varde.crypto.root_key import safety_number
+from varde.device import PHRASE_KEPT
 from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventIterator
 from varde.events import Event, Request
@@ -51,6 +52,11 @@ class Client:
     def connected(self) -> bool:
         """Whether there is a connection to a relay now."""
         return self._services.outbox.connected
+
+    @property
+    def keeps_phrase(self) -> bool:
+        """Whether the recovery phrase is kept here still, because nobody has said that it is on paper."""
+        return bool(self._services.store.settings.find(PHRASE_KEPT, bool))
 
     async def wait_connected(self) -> None:
         """Return when there is a connection. Raises why there will be none. The caller sets a deadline."""

@@ -22,6 +22,8 @@ IDENTITY = "me"
 API_URL = "api-url"
 PHRASE = "recovery-phrase"
 """The setting that holds the phrase until the first connect, so that no crash can lose it before it was shown."""
+PHRASE_KEPT = "recovery-phrase-kept"
+"""The setting that lets it outlive connects, until `forget_phrase`."""
 
 
 class DeviceKeys(SecretStruct, frozen=True):

@@ -14,8 +14,28 @@ from varde.clock import now_ms
 from varde.crypto.pairwise import load_account
 from varde.crypto.root_key import new_phrase, root_key_of
 from varde.crypto.trust import Trust
-from varde.device import API_URL, DEVICE, IDENTITY, PHRASE, DeviceKeys, load_api_url, open_device, profile_of
-from varde.errors import AlreadyEnrolled, Busy, NotEnrolled, NotListed, SignedOut, Unreachable, VardeError, WrongPhrase
+from varde.device import (
+    API_URL,
+    DEVICE,
+    IDENTITY,
+    PHRASE,
+    PHRASE_KEPT,
+    DeviceKeys,
+    load_api_url,
+    open_device,
+    profile_of,
+)
+from varde.errors import (
+    AlreadyEnrolled,
+    Busy,
+    CodeNeeded,
+    NotEnrolled,
+    NotListed,
+    SignedOut,
+    Unreachable,
+    VardeError,
+    WrongPhrase,
+)
 from varde.http import Http, check_url
 from varde.identity import Enrolled, Identity
 from varde.list_codes import DeviceCode, encode_code
@@ -44,28 +64,31 @@ async def request_code(
 
     `allow_plaintext` permits an http:// URL that is not of this machine: codes and tokens then travel in the clear.
     """
-    check_url(api_url, allow_plaintext=allow_plaintext)
+    api_url = check_url(api_url, allow_plaintext=allow_plaintext)
     async with Http(api_url, transport=transport) as http:
         return await calls.request_code(http, email)
 
 
-async def sign_up(
+async def sign_up(  # noqa: PLR0913 - all that a person decides at once
     home: Path | str,
     unlock: Unlock,
     *,
     api_url: str,
     email: str,
-    code: str,
+    code: str | None,
     profile_types: Sequence[str] = (ProfileType.PRIVAT,),
+    keep_phrase: bool = False,
     allow_plaintext: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Enrolled:
     """Make an account with its root key and profiles, and this folder its first device.
 
-    Called again after a crash it goes on; called again before the first connect it returns the same once more.
-    Raises CodeRefused, AlreadyEnrolled, Refusal, Unreachable, and what `open_store` raises.
+    Called again after a crash it goes on; called again before the first connect it returns the same once more, and with
+    `keep_phrase` until `forget_phrase` says that the person has the phrase on paper. Without a code it goes on with
+    what an earlier run has. Raises CodeNeeded where that is nothing, CodeRefused, AlreadyEnrolled, Refusal,
+    Unreachable, and what `open_store` raises.
     """
-    check_url(api_url, allow_plaintext=allow_plaintext)
+    api_url = check_url(api_url, allow_plaintext=allow_plaintext)
     types = tuple(ProfileType(word) for word in profile_types)
     async with open_store(Path(home), unlock, make=True) as store, Http(api_url, transport=transport) as http:
         done = _finished(store)
@@ -73,6 +96,9 @@ async def sign_up(
             return done
         enrolment = Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
+        if keep_phrase:
+            with store.transaction():
+                store.settings.put(PHRASE_KEPT, True)
         root = await enrolment.make_root_key()
         profiles = await enrolment.make_profiles(types)
         await enrolment.list_device(root, profiles)
@@ -85,13 +111,16 @@ async def log_in(
     *,
     api_url: str,
     email: str,
-    code: str,
+    code: str | None,
     recovery_phrase: str,
     allow_plaintext: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Enrolled:
-    """Make this folder a further device of an account. Raises WrongPhrase, and what `sign_up` raises."""
-    check_url(api_url, allow_plaintext=allow_plaintext)
+    """Make this folder a further device of an account. Raises WrongPhrase, and what `sign_up` raises.
+
+    Without a code it goes on with what an earlier run has.
+    """
+    api_url = check_url(api_url, allow_plaintext=allow_plaintext)
     root = root_key_of(recovery_phrase)
     async with open_store(Path(home), unlock, make=True) as store, Http(api_url, transport=transport) as http:
         done = _finished(store)
@@ -103,6 +132,14 @@ async def log_in(
         profiles = await enrolment.make_profiles(())
         await enrolment.list_device(root, profiles)
         return await enrolment.finish(profiles)
+
+
+async def forget_phrase(home: Path | str, unlock: Unlock) -> None:
+    """Forget the recovery phrase that `sign_up` has kept: from here on it exists on paper only."""
+    async with open_store(Path(home), unlock) as store:
+        with store.transaction():
+            store.settings.remove(PHRASE)
+            store.settings.remove(PHRASE_KEPT)
 
 
 async def request_device(
@@ -121,7 +158,7 @@ async def request_device(
     Called again it gives another code, and needs no one-time code as long as its session lives. Raises what
     `sign_up` raises.
     """
-    check_url(api_url, allow_plaintext=allow_plaintext)
+    api_url = check_url(api_url, allow_plaintext=allow_plaintext)
     async with open_store(Path(home), unlock, make=True) as store, Http(api_url, transport=transport) as http:
         if store.settings.find(IDENTITY, Identity) is not None:
             raise AlreadyEnrolled("this home folder already holds a device")
@@ -166,11 +203,13 @@ class Enrolment:
         self._access = AccessTokens(store, http)
         self._rest = Rest(http, self._access)
 
-    async def sign_in(self, api_url: str, email: str, code: str) -> None:
-        """Use the session that an earlier, interrupted run got, or trade the code for one."""
+    async def sign_in(self, api_url: str, email: str, code: str | None) -> None:
+        """Use the session that an earlier, interrupted run got, or trade the code for one. Raises CodeNeeded."""
         whose = (api_url, email)
         if self._store.settings.find(ENROLLING, tuple[str, str]) == whose and await self._is_signed_in():
             return
+        if code is None:
+            raise CodeNeeded("there is no session to go on with")
         tokens = await calls.sign_in(self._http, email, code)
         known = self._store.settings.find(SESSION, SessionTokens)
         with self._store.transaction():

@@ -80,6 +80,26 @@ class WrongPhrase(VardeError):
     advice = "check the 24 words and their order"
 
 
+class WrongWord(WrongPhrase):
+    """Word `number` of a recovery phrase, counted from 1, is in no phrase; `near` are some that are. `words`: all."""
+
+    code = "wrong-word"
+
+    def __init__(self, number: int, words: tuple[str, ...], near: tuple[str, ...]) -> None:
+        may_be = f"it may be {' or '.join(near)}" if near else "compare it with the paper"
+        super().__init__(f"word {number}, '{words[number - 1][:20]}', is in no recovery phrase", advice=may_be)
+        self.number = number
+        self.words = words
+        self.near = near
+
+
+class CodeNeeded(VardeError):
+    """There is no session of an earlier run to go on with: a one-time code opens one."""
+
+    code = "code-needed"
+    advice = "ask for a one-time code with `request_code`, and give it"
+
+
 class WrongAccount(VardeError):
     """Somebody signed in, but not to the account that the device of this home folder belongs to."""
 

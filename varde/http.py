@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from varde.errors import Busy, Refusal, Unreachable, VardeError
 from varde.network import is_this_machine, origin_of, proxy_of, tls_context, why_unreachable
+from varde.typed import read_url, visible
 from varde_contract.ids import decode_text_id
 from varde_contract.limits import KIB
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
@@ -99,20 +100,28 @@ class Http:
                     await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError) as error:
             # The cause is cut off: its text may name more than the person has.
-            raise Unreachable(f"{self._name} was not reached: {why_unreachable(error)}") from None
+            why = why_unreachable(error)
+            raise Unreachable(f"{self._name} was not reached: {why.words}", advice=why.advice) from None
         if not response.is_success:
             raise _refusal(response, content)
         return content
 
 
-def check_url(base_url: str, *, allow_plaintext: bool = False) -> None:
-    """Refuse an API URL that would send tokens in the clear over a network. Raises VardeError."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        raise VardeError("this is not a URL", code="bad-url", advice="it looks like https://api.example.org") from None
-    if url.scheme != "https" and not (url.scheme == "http" and (allow_plaintext or is_this_machine(url.host))):
-        raise VardeError("this URL sends secrets in the clear", code="bad-url", advice="use https")
+def check_url(base_url: str, *, allow_plaintext: bool = False) -> str:
+    """Return an API URL as it is meant; refuse one that would send tokens in the clear over a network.
+
+    Raises VardeError.
+    """
+    url = read_url(base_url)
+    if url.scheme not in {"https", "http"}:
+        raise VardeError("a server is reached by https", code="bad-url", advice="it looks like https://api.example.org")
+    if url.scheme != "https" and not (allow_plaintext or is_this_machine(url.host)):
+        raise VardeError(
+            "this URL sends secrets in the clear",
+            code="bad-url",
+            advice="use https; `varde up --public NAME` makes a server of your own speak it",
+        )
+    return visible(base_url).rstrip("/")
 
 
 async def _repeat(exchange: Callable[[], Awaitable[T]], tries: int) -> T:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -104,21 +105,51 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
-def why_unreachable(error: BaseException) -> str:
-    """Say in a few words why a server was not reached. It names no address."""
+class Why(NamedTuple):
+    """Why a server was not reached, in a few words, and what to do about it where that is known."""
+
+    words: str
+    advice: str = ""
+
+
+# By OpenSSL's codes (X509_V_ERR_..., openssl-verification-options). All others: nobody who is believed vouches for it.
+_UNTRUSTED: Final = Why(
+    "its certificate is not trusted",
+    "if it is a server of your own, name the file with its authority in SSL_CERT_FILE; else somebody may be in between",
+)
+_CERTIFICATE_FAULTS: Final = {
+    **dict.fromkeys(
+        (62, 64), Why("its certificate is for another name", "reach it by the name that the certificate is made for")
+    ),
+    10: Why("its certificate has expired", "whoever runs it must renew it; look at the clock of this machine first"),
+    9: Why("its certificate is not valid yet", "set the clock of this machine, which seems to be behind"),
+    47: Why("its certificate is for another name than its authority may vouch for", _UNTRUSTED.advice),
+}
+
+
+def why_unreachable(error: BaseException) -> Why:
+    """Say why a server was not reached. It names no address."""
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
-                return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
+                return _CERTIFICATE_FAULTS.get(cause.verify_code, _UNTRUSTED)
             case ssl.SSLError():
-                return "it does not speak TLS there"
+                return Why(
+                    "it does not speak TLS there",
+                    "if it is a server without TLS, write http://; look at the port as well",
+                )
             case ConnectionRefusedError():
-                return "nothing listens there"
+                return Why("nothing listens there")
             case socket.gaierror():
-                return "its name is not known"
+                return Why("its name is not known", "check how it is spelled, and whether there is a network")
             case TimeoutError() | httpx.TimeoutException() | trio.TooSlowError():
-                return "it did not answer in time"
-    return "it did not answer"
+                return Why("it did not answer in time")
+            case httpx.RemoteProtocolError() | httpx.ReadError() | httpx.WriteError():
+                return Why(
+                    "it hung up, or does not speak HTTP there",
+                    "if it is a server with TLS, write https://; look at the port as well",
+                )
+    return Why("it did not answer")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -145,7 +145,7 @@ class Reconnector:
         except InvalidStatus as fault:
             return ConnectionEnd("the relay turns connections away", None, _retry_after(fault.response))
         except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError) as error:
-            return ConnectionEnd(f"the relay was not reached: {why_unreachable(error)}")
+            return ConnectionEnd(f"the relay was not reached: {why_unreachable(error).words}")
 
     async def _find_route(self) -> _Route:
         address = self._store.settings.find(RELAY, RelayAddress)

@@ -11,6 +11,7 @@ from varde.clock import now
 from varde.errors import SignedOut
 from varde.http import Http
 from varde.store import Store
+from varde.typed import read_code, read_email
 from varde_contract.ids import AccountId, ConversationId, DeviceId, LinkId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
@@ -123,13 +124,13 @@ class AccessTokens:
 
 
 async def request_code(http: Http, email: str) -> CodeSent:
-    """Ask for a one-time code by e-mail."""
-    return await http.call("POST", "/v1/auth/codes", CodeSent, body=CodeRequest(email))
+    """Ask for a one-time code by e-mail. Raises VardeError for what is no address."""
+    return await http.call("POST", "/v1/auth/codes", CodeSent, body=CodeRequest(read_email(email)))
 
 
 async def sign_in(http: Http, email: str, code: str) -> SessionTokens:
-    """Trade the code for a session."""
-    return await http.call("POST", "/v1/auth/session", SessionTokens, body=SignIn(email, code))
+    """Trade the code for a session. Raises VardeError for what is no address, or no code."""
+    return await http.call("POST", "/v1/auth/session", SessionTokens, body=SignIn(read_email(email), read_code(code)))
 
 
 async def adopt_device(http: Http, access_token: str, device: DeviceId, signature: bytes) -> DeviceView:

@@ -26,7 +26,7 @@ from varde.client import Client
 from varde.connection import Connection
 from varde.conversation_sender import ConversationSender
 from varde.crypto.keychain import Keychain, OwnDevice
-from varde.device import PHRASE, load_api_url, load_device
+from varde.device import PHRASE, PHRASE_KEPT, load_api_url, load_device
 from varde.errors import Busy, Ended, ListRollback, Refusal, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventStream
 from varde.events import Connected, Disconnected, OwnListChanged, Reason
@@ -74,8 +74,9 @@ async def connect(
     """
     async with open_store(Path(home), unlock) as store:
         keys, identity = load_device(store)
-        with store.transaction():
-            store.settings.remove(PHRASE)  # it was shown; from here on it exists on paper only
+        if not store.settings.find(PHRASE_KEPT, bool):
+            with store.transaction():
+                store.settings.remove(PHRASE)  # it was shown; from here on it exists on paper only
         async with Http(load_api_url(store), transport=transport) as http:
             services = make_services(store, http, identity)
             # The caller's exception must come out as itself, not in a group of a nursery it never opened.

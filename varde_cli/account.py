@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,10 +13,13 @@ import trio
 
 import varde
 from varde.identity import Enrolled, Identity, Profile
-from varde_cli.devices import ask_phrase, phrase_option
+from varde.store.store import STORE_NAME
+from varde.typed import read_code, visible
+from varde_cli.devices import phrase_option
 from varde_cli.options import Home, home_options
-from varde_cli.output import json_option, print_json, print_phrase, print_table, program_name
+from varde_cli.output import json_option, print_json, print_table, program_name
 from varde_cli.prompt import ask
+from varde_cli.recovery_phrase import ask_phrase, hand_over_phrase, is_asked_back
 from varde_cli.run import run_client, run_connected
 
 T = TypeVar("T")
@@ -50,6 +54,7 @@ _request_only = click.option("--request-only", is_flag=True, help="Only have a c
     type=click.Choice(["PRIVAT", "JOBB"], case_sensitive=False),
     help="A mode to begin with; give it twice for both.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask for three of the words.")
 @json_option
 @home_options(fresh=True)
 def signup(
@@ -60,12 +65,15 @@ def signup(
     code: str | None,
     request_only: bool,
     profiles: tuple[str, ...],
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Make an account, with this machine as its first device.
 
-    A one-time code comes by e-mail. Then you get 24 words: write them down. They are the only way to add another
-    device later, and nobody else has them, not even the server.
+    A one-time code comes by e-mail. Then you get 24 words: write them down; three of them are asked back. They are the
+    only way to add another device later, and nobody else has them, not even the server.
+
+    Interrupted, run the same again: it goes on where it was.
 
     Examples:
       varde signup --email you@example.org
@@ -73,11 +81,20 @@ def signup(
     """
     url = _api_url(api_url)
 
-    async def enrol(given: str) -> Enrolled:
-        types = tuple(name.upper() for name in profiles)
-        return await varde.sign_up(home.folder, home.unlock, api_url=url, email=email, code=given, profile_types=types)
+    asks_back = not yes and not as_json and is_asked_back()
 
-    enrolled = run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only))
+    async def enrol(given: str | None) -> Enrolled:
+        types = tuple(name.upper() for name in profiles)
+        return await varde.sign_up(
+            *(home.folder, home.unlock),
+            api_url=url,
+            email=email,
+            code=given,
+            profile_types=types,
+            keep_phrase=asks_back,
+        )
+
+    enrolled = run_client(lambda: _go_on_or_ask(home, url, email, code, enrol, request_only=request_only))
     if enrolled is None:
         return
     if as_json:
@@ -85,7 +102,9 @@ def signup(
         return
     click.secho("Welcome. This machine is the first device of your account.", bold=True)
     _show_addresses(enrolled.profiles)
-    print_phrase(enrolled.recovery_phrase or "")
+    hand_over_phrase(enrolled.recovery_phrase or "", ask=asks_back)
+    if asks_back:
+        run_client(lambda: varde.forget_phrase(home.folder, home.unlock))
     click.echo(f"\nNext: {program_name()} chat, or {program_name()} chat <somebody's address>")
 
 
@@ -139,14 +158,15 @@ def login(
         wait = functools.partial(_log_in_by_manager, home, url, email, code, request_only=request_only, as_json=as_json)
         _welcome_back(run_client(wait), as_json=as_json)
         return
-    phrase = "" if request_only else " ".join(_read_phrase(phrase_file).split())
+    phrase = "" if request_only else _read_phrase(phrase_file)
 
-    async def enrol(given: str) -> Enrolled:
+    async def enrol(given: str | None) -> Enrolled:
         return await varde.log_in(
             home.folder, home.unlock, api_url=url, email=email, code=given, recovery_phrase=phrase
         )
 
-    _welcome_back(run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only)), as_json=as_json)
+    wait_enrolled = functools.partial(_go_on_or_ask, home, url, email, code, enrol, request_only=request_only)
+    _welcome_back(run_client(wait_enrolled), as_json=as_json)
 
 
 def _welcome_back(enrolled: Enrolled | None, *, as_json: bool) -> None:
@@ -205,8 +225,25 @@ def _sign_in_again(
 
 def _read_phrase(file: Path | None) -> str:
     if file is None:
-        return str(click.prompt("The 24 words", hide_input=True, err=True))
-    return sys.stdin.read() if str(file) == "-" else file.read_text()
+        return ask_phrase()
+    return varde.check_phrase(sys.stdin.read() if str(file) == "-" else file.read_text())
+
+
+async def _go_on_or_ask(
+    home: Home,
+    url: str,
+    email: str,
+    code: str | None,
+    use: Callable[[str | None], Awaitable[T]],
+    *,
+    request_only: bool,
+) -> T | None:
+    """Go on with what an interrupted run has left in the folder; where that is nothing, it takes a code."""
+    # Only where there is a store: a code that cannot be asked for should leave none behind.
+    if code is None and not request_only and (home.folder / STORE_NAME).exists():
+        with suppress(varde.CodeNeeded):
+            return await use(None)
+    return await _with_code(url, email, code, use, request_only=request_only)
 
 
 async def _with_code(
@@ -233,11 +270,10 @@ async def _with_code(
 
 async def _ask_code() -> str:
     while True:
-        # People copy it as it is printed, in groups.
-        code = "".join(each for each in await ask("Code") if not each.isspace() and each != "-")
-        if code.isascii() and code.isdecimal():
-            return code
-        click.echo("That is not a code: it has digits only. Try again, or end with Ctrl-C.", err=True)
+        try:
+            return read_code(await ask("Code"))
+        except varde.VardeError:
+            click.echo("That is not a code: it has eight digits. Try again, or end with Ctrl-C.", err=True)
 
 
 def _development_hint() -> str:
@@ -249,7 +285,7 @@ def _development_hint() -> str:
 
 
 def _api_url(given: str | None) -> str:
-    return (given or os.environ.get("VARDE_API_URL") or DEFAULT_API_URL).rstrip("/")
+    return visible(given or os.environ.get("VARDE_API_URL") or DEFAULT_API_URL).rstrip("/")
 
 
 def _show_addresses(profiles: tuple[Profile, ...]) -> None:
@@ -287,7 +323,7 @@ def logout(home: Home, *, yes: bool, phrase: bool) -> None:
     if not yes:
         click.confirm("Take this device out of your account for ever?", abort=True)
 
-    words = ask_phrase(wanted=phrase)
+    words = ask_phrase() if phrase else None
 
     async def end(client: varde.Client) -> None:
         await client.log_out(recovery_phrase=words)

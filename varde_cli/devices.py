@@ -12,6 +12,7 @@ from varde.events import at
 from varde_cli.names import Names, pick, short
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table
+from varde_cli.recovery_phrase import ask_phrase
 from varde_cli.run import run_connected
 from varde_contract.ids import DeviceId
 
@@ -33,11 +34,6 @@ def devices() -> None:
 def phrase_option(command: Command) -> Command:
     """Add --phrase, for what this device may not sign."""
     return click.option("--phrase", is_flag=True, help="Sign with the recovery phrase, which is asked for.")(command)
-
-
-def ask_phrase(*, wanted: bool) -> str | None:
-    """Ask for the recovery phrase, where it is wanted."""
-    return str(click.prompt("Recovery phrase", hide_input=True, err=True)) if wanted else None
 
 
 @devices.command("list")
@@ -97,7 +93,7 @@ def _changes_device(action: Callable[..., Awaitable[str]]) -> Callable[..., None
     @home_options()
     @functools.wraps(action)
     def command(home: Home, device: str, *, phrase: bool, **given: Any) -> None:
-        words = ask_phrase(wanted=phrase)
+        words = ask_phrase() if phrase else None
 
         async def run(client: varde.Client) -> str:
             found = pick(device, [each.device for each in await client.devices()], "device")

@@ -6,6 +6,7 @@ the name is the command's, the object a `click.Command`. `varde-server` does so.
 
 import inspect
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -165,13 +166,26 @@ _keep_lines(varde)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     prepare_streams()
+    _check_umask()
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_command(lambda: _run(words), os.environ)
 
 
+def _check_umask() -> None:
+    """See to it that what this program makes can be read by itself: nobody means a mask that forbids that."""
+    mask = os.umask(0o077)
+    if not mask & stat.S_IRWXU:
+        os.umask(mask)
+
+
 def _run(words: list[str]) -> object:
-    for word in words:
-        # Bytes that are no text come as surrogates (PEP 383), which nothing further on can encode.
-        if (shown := word.encode(errors="replace").decode()) != word:
-            raise click.UsageError(f"'{shown}' is not text.")
-    return varde.main(words, prog_name=program_name(), standalone_mode=False)
+    return varde.main([_as_text(word) for word in words], prog_name=program_name(), standalone_mode=False)
+
+
+def _as_text(word: str) -> str:
+    # In a locale without the letters, bytes come as surrogates (PEP 383). They are UTF-8 nevertheless, or no text.
+    try:
+        return os.fsencode(word).decode() if word.encode(errors="replace").decode() != word else word
+    except UnicodeError:
+        shown = word.encode(errors="replace").decode()
+        raise click.UsageError(f"'{shown}' is not text.") from None

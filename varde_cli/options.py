@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,11 +34,7 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
     that is asked for on a terminal. Where a store may be made (`fresh`) and is, its passphrase is asked for twice.
     """
-    try:
-        folder = (folder or Path(environ.get("VARDE_HOME") or FOLDER)).expanduser()
-    except RuntimeError:
-        # No HOME, and a user that the machine does not know: in a container, say.
-        raise click.UsageError("There is no home folder here to keep your keys in: set VARDE_HOME or --home.") from None
+    folder = _expand(folder or Path(environ.get("VARDE_HOME") or FOLDER), environ)
     fresh = fresh and not (folder / STORE_NAME).exists()
     given = environ.get("VARDE_PASSPHRASE")
     if given and not ask:
@@ -47,6 +44,15 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     if ask or made_with_passphrase:
         return Home(folder, Passphrase(_ask(fresh=fresh)))
     return Home(folder, KeyFile(key_file))
+
+
+def _expand(folder: Path, environ: Mapping[str, str]) -> Path:
+    # An empty HOME would be the root of the machine.
+    if environ.get("HOME") != "" or folder.parts[:1] != ("~",):
+        # No HOME, and a user that the machine does not know: in a container, say.
+        with suppress(RuntimeError):
+            return folder.expanduser()
+    raise click.UsageError("There is no home folder here to keep your keys in: set VARDE_HOME or --home.")
 
 
 def _ask(*, fresh: bool) -> str:

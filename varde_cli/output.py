@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,6 @@ import msgspec
 
 # Controls but line feed and tab; the bidirectional embeddings, overrides and isolates (UAX 9); halves of characters.
 _COMMANDS: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
-_WORDS_PER_LINE: Final = 6
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -41,16 +41,6 @@ def format_time(moment: datetime) -> str:
     return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d %H:%M}"
 
 
-def print_phrase(phrase: str) -> None:
-    """Print a recovery phrase, which is shown once, in rows of words."""
-    # In rows, because people write them down by hand and lose their place in one long line.
-    words = phrase.split()
-    click.echo("\nYour recovery phrase. Write it down now: it is shown once, and nobody can give it to you again.")
-    for start in range(0, len(words), _WORDS_PER_LINE):
-        row = " ".join(f"{word:<9}" for word in words[start : start + _WORDS_PER_LINE])
-        click.secho(f"    {row.rstrip()}", bold=True)
-
-
 def printable(text: str) -> str:
     """Return what somebody else wrote as a terminal can show it: every line break as one, and nothing that commands it.
 
@@ -71,4 +61,4 @@ def program_name() -> str:
 
 def _from_here(path: str) -> str:
     relative = os.path.relpath(path)
-    return path if relative.startswith(os.pardir) else relative
+    return shlex.quote(path if relative.startswith(os.pardir) else relative)

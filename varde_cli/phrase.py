@@ -3,9 +3,10 @@
 import click
 
 import varde
-from varde_cli.devices import ask_phrase, phrase_option
+from varde_cli.devices import phrase_option
 from varde_cli.options import Home, home_options
-from varde_cli.output import print_phrase, program_name
+from varde_cli.output import program_name
+from varde_cli.recovery_phrase import ask_phrase, hand_over_phrase
 from varde_cli.run import run_connected
 
 
@@ -24,9 +25,8 @@ def phrase() -> None:
 @home_options()
 def replace(home: Home) -> None:
     """Replace the phrase at once, for example one that somebody may have read. The old one signs that."""
-    words = ask_phrase(wanted=True)
-    assert words is not None
-    print_phrase(run_connected(home, lambda client: client.own_list.change_recovery_phrase(words)))
+    words = ask_phrase("The old 24 words")
+    hand_over_phrase(run_connected(home, lambda client: client.own_list.change_recovery_phrase(words)), ask=True)
 
 
 @phrase.command()
@@ -40,7 +40,7 @@ def lost(home: Home) -> None:
     """
     announced = run_connected(home, lambda client: client.own_list.announce_root_key())
     # Shown before it is in force, and also when others must sign first: no later command can show it.
-    print_phrase(announced.recovery_phrase or "")
+    hand_over_phrase(announced.recovery_phrase or "", ask=False)
     _show(announced)
 
 
@@ -57,7 +57,7 @@ def sign(home: Home, code: str) -> None:
 @home_options()
 def cancel(home: Home, *, phrase: bool) -> None:
     """Take back a new phrase that is announced."""
-    words = ask_phrase(wanted=phrase)
+    words = ask_phrase() if phrase else None
     run_connected(home, lambda client: client.own_list.cancel_root_key(words))
     click.echo("No new phrase is announced.")
 
@@ -66,8 +66,7 @@ def cancel(home: Home, *, phrase: bool) -> None:
 @home_options()
 def finish(home: Home) -> None:
     """Let the new phrase be the only one, after its seven days. Logging in with it does so, too."""
-    words = ask_phrase(wanted=True)
-    assert words is not None
+    words = ask_phrase("The new 24 words")
     run_connected(home, lambda client: client.own_list.finish_root_key(words))
     click.echo("The old phrase is nothing any more.")
 

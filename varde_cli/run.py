@@ -14,9 +14,11 @@ import varde
 from varde.errors import VardeError
 from varde_cli.options import Home
 from varde_contract.exception_groups import single_cause, ungrouped
+from varde_contract.refusals import RefusalCode
 
 T = TypeVar("T")
 
+_OUR_FAULT = ("The body", "The query")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -79,6 +81,8 @@ def _exit_code(error: BaseException, *, debug: bool) -> int:
 def describe(error: BaseException) -> str:
     """Say in words what went wrong, and on a further line what to do."""
     match error:
+        case varde.Refusal():
+            return _refused(error)
         case VardeError() | Failure():
             return _two_lines(str(error), error.advice)
         case click.ClickException():
@@ -90,6 +94,18 @@ def describe(error: BaseException) -> str:
         case _:
             what = f"something unexpected happened ({type(error).__name__})"
             return _two_lines(what, "run the same again with VARDE_DEBUG=1 and report what it shows as a bug")
+
+
+def _refused(error: varde.Refusal) -> str:
+    # The word of the refusal is for programs, and so is what the API says of a body that this program has written.
+    said = str(error).partition(": ")[2]
+    if error.refusal is RefusalCode.MALFORMED and said.startswith(_OUR_FAULT):
+        said, advice = (
+            "the server does not take what this program sends",
+            "one of the two is too old: install the newest",
+        )
+        return _two_lines(said, advice)
+    return said if error.advice in {"", said} else _two_lines(said, error.advice)
 
 
 def _two_lines(what: str, advice: str) -> str:
@@ -120,6 +136,8 @@ def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T
 
     async def run() -> T:
         async with varde.connect(home.folder, home.unlock) as client:
+            if client.keeps_phrase:
+                click.echo("Your 24 words are not on paper yet, it seems: `varde signup` shows them again.", err=True)
             return await work(client)
 
     return run_client(run)

@@ -134,7 +134,7 @@ def audit_command(api_url: str, state: Path | None, policy: Path | None, *, as_j
       varde audit --api https://chat.example.org --state audit.json
       varde audit --api https://chat.example.org --policy chat.policy
     """
-    check_url(api_url)
+    api_url = check_url(api_url)
     last = _read_state(state)
     trusted = None if policy is None else _read_policy(policy)
 

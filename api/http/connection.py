@@ -7,6 +7,7 @@ server, and a client that does not read holds up the shutdown for ever.
 import logging
 import math
 import re
+import ssl
 from typing import Any, Final, cast
 
 import h11
@@ -111,9 +112,19 @@ class Connection:
     """One client. `serve` returns when the connection is closed, and raises nothing."""
 
     def __init__(
-        self, stream: trio.SocketStream, app: AppWrapper, config: Config, context: WorkerContext, timeouts: Timeouts
+        self,
+        stream: trio.SocketStream,
+        tls: ssl.SSLContext | None,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        timeouts: Timeouts,
     ) -> None:
-        self._stream = stream
+        self._socket = stream.socket
+        self._tls = tls is not None
+        self._stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = (
+            stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+        )
         self._app = app
         self._config = config
         self._context = context
@@ -126,6 +137,8 @@ class Connection:
     async def serve(self) -> None:
         """Serve until the client goes, takes too long, or the server stops."""
         try:
+            if not await self._shake_hands():
+                return
             async with TaskGroup() as tasks:
                 protocol = self._open_protocol(tasks)
                 await self._read(protocol)
@@ -143,15 +156,23 @@ class Connection:
         if self._idle:
             self._reading.cancel()
 
+    async def _shake_hands(self) -> bool:
+        """Finish the TLS handshake in the time that a head has; False where it came to nothing."""
+        if isinstance(self._stream, trio.SSLStream):
+            with trio.move_on_after(self._timeouts.head) as scope:
+                await self._stream.do_handshake()
+            return not scope.cancelled_caught
+        return True
+
     def _open_protocol(self, tasks: TaskGroup) -> Protocol:
-        client, server = (name[:2] for name in (self._stream.socket.getpeername(), self._stream.socket.getsockname()))
+        client, server = (name[:2] for name in (self._socket.getpeername(), self._socket.getsockname()))
         return Protocol(
             self._app,
             self._config,
             self._context,
             tasks,
             ConnectionState({}),
-            ssl=False,
+            ssl=self._tls,
             client=client,
             server=server,
             send=self._send,
@@ -216,7 +237,8 @@ class Connection:
     async def _linger(self) -> None:
         # A socket that is closed with bytes unread is reset by the kernel, and the client may lose the answer.
         with trio.move_on_after(self._timeouts.linger):
-            await self._stream.send_eof()
+            if isinstance(self._stream, trio.SocketStream):  # TLS has no end of one direction
+                await self._stream.send_eof()
             left = LINGER_BYTES
             while left > 0 and (data := await self._stream.receive_some(CHUNK)):
                 left -= len(data)

@@ -4,8 +4,9 @@ Hypercorn's protocol class is used, but not its worker: one client could crash t
 (docs/decisions/2026-11-22-hypercorn-connection.md).
 """
 
+import ssl
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -34,13 +35,15 @@ async def serve_api(
     metrics: ApiMetrics,
     *,
     stopping: trio.Event | None = None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stopping` is set or the task is cancelled; started with the address, as `host:port`.
 
     After `stopping`, nobody new is let in, idle connections close, and requests under way get `timeouts.stop` seconds.
+    With `tls`, which returns what has the newest certificate, TLS is spoken and nothing else.
     """
-    server = _Server(config, app, metrics)
+    server = _Server(config, app, metrics, tls)
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=config.backlog)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -60,7 +63,14 @@ async def _accept(server: "_Server", listeners: list[trio.SocketListener], conne
 class _Server:
     """All connections, counted in total and by network."""
 
-    def __init__(self, config: ApiSettings, app: ASGIFramework, metrics: ApiMetrics) -> None:
+    def __init__(
+        self,
+        config: ApiSettings,
+        app: ASGIFramework,
+        metrics: ApiMetrics,
+        tls: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
+        self._tls = tls
         self._most = config.connections
         # Behind proxies all clients have the proxies' address, and the limit for each of them is set there.
         self._most_of_one = config.connections if config.proxies else config.connections_per_address
@@ -77,9 +87,13 @@ class _Server:
         network = _network_of(stream)
         if self._is_full(network) or self._context.terminated.is_set():
             self._metrics.refused_connections += 1
-            await _refuse_connection(stream)
+            # A handshake is what one too many must not cost.
+            if self._tls is None:
+                await _refuse_connection(stream)
+            await trio.aclose_forcefully(stream)
             return
-        connection = Connection(stream, self._app, self._hypercorn, self._context, self._timeouts)
+        context = None if self._tls is None else self._tls()
+        connection = Connection(stream, context, self._app, self._hypercorn, self._context, self._timeouts)
         with self._counted(connection, network):
             await connection.serve()
 
@@ -124,7 +138,6 @@ async def _refuse_connection(stream: trio.SocketStream) -> None:
             await stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it has gone already
-    await trio.aclose_forcefully(stream)
 
 
 def _hypercorn_config() -> Config:

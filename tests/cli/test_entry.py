@@ -229,7 +229,11 @@ def test_a_bad_address_for_up_is_told_without_starting_anything(
     ("error", "text"),
     [
         (varde.StoreInUse("another process holds it"), "another process holds it\nClose the other program"),
-        (varde.Refusal.of(RefusalCode.NOT_FOUND, "There is no such thing."), "not-found: There is no such thing."),
+        (varde.Refusal.of(RefusalCode.NOT_FOUND, "There is no such thing."), "There is no such thing."),
+        (
+            varde.Refusal.of(RefusalCode.MALFORMED, "The body is not a Thing: look at body.x."),
+            "the server does not take what this program sends\nOne of the two is too old",
+        ),
         (Failure("no", "ask differently"), "no\nAsk differently."),
         (Failure("no"), "no"),
         (FileNotFoundError(2, "No such file or directory", "/nowhere"), "/nowhere: No such file or directory"),

@@ -1,6 +1,7 @@
 """The command line against the real system: sign-up, names, messages, groups, devices, and two people who chat."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def pair(system: RealSystem, tmp_path: Path) -> Pair:
 
 def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(system: RealSystem, tmp_path: Path) -> None:
     """A person is told where the code is, may mistype it, and gets an address and 24 words."""
-    home = str(tmp_path / "home")
+    home = str(tmp_path / 'it\'s "my" $home, blåbær')
     with open_terminal(system.environ(), "signup", "--home", home) as terminal:
         terminal.read_until("E-mail address: ")
         terminal.type("typed@example.org\n")
@@ -51,19 +52,40 @@ def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(system
         assert "No mail server here" in told
         assert str(system.data / "outbox") in told
         terminal.type("my code\n")
-        terminal.read_until("That is not a code: it has digits only.")
+        terminal.read_until("That is not a code: it has eight digits.")
         terminal.read_until("Code: ")
         terminal.type("0000-0000\n")
         terminal.read_until("That is not the code. Try again.")
         terminal.read_until("Code: ")
         terminal.type(f"{system.code_for('typed@example.org')}\n")
-        shown = terminal.read_until("Next: ")
-        assert "Write it down now" in shown
-        assert terminal.wait_end() == 0
+        words = words_in(terminal.read_until("press Enter"))
+        terminal.type("\x03")
+        assert terminal.wait_end() == 130
     who = json.loads(system.run("whoami", "--home", home, "--json"))
-    assert who["profiles"][0]["id"] in shown
-    phrase = [word for line in shown.splitlines() if line.startswith("    ") for word in line.split() if word.isalpha()]
-    assert len([word for word in phrase if word.islower()]) == 24
+    # Nothing is lost: the same again goes on where it was, and needs no other code.
+    with open_terminal(system.environ(), "signup", "--home", home, "--email", "typed@example.org") as terminal:
+        told = terminal.read_until("press Enter")
+        assert words_in(told) == words
+        assert who["profiles"][0]["id"] in told
+        terminal.type("\n")
+        for number in range(3):
+            terminal.read_until("Word ")
+            asked = int(terminal.read_until(": ").strip(": "))
+            if number == 1:
+                terminal.type("zoo zoo\n")
+                terminal.read_until(f"That is not word {asked}.")
+                terminal.read_until(f"Word {asked}: ")
+            terminal.type(f" {words[asked - 1].upper()} \n")
+        terminal.read_until("Next: ")
+        assert terminal.wait_end() == 0
+    assert "already holds a device" in system.run("signup", "--home", home, "--email", "typed@example.org", code=1)
+
+
+def words_in(shown: str) -> list[str]:
+    """The numbered words of a phrase, in their order."""
+    found = sorted((int(number), word) for number, word in re.findall(r"\b(\d+)\. ([a-z]+)", shown))
+    assert [number for number, _ in found] == list(range(1, 25))
+    return [word for _, word in found]
 
 
 def test_ctrl_c_at_the_code_ends_it(system: RealSystem, tmp_path: Path) -> None:
@@ -77,7 +99,9 @@ def test_ctrl_c_at_the_code_ends_it(system: RealSystem, tmp_path: Path) -> None:
 def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> None:
     """With --passphrase there is no key file; it is asked for twice at first, then whenever the home is used."""
     home = str(tmp_path / "home")
-    with open_terminal(system.environ(), "signup", "--home", home, "--email", "pass@x.org", "--passphrase") as terminal:
+    with open_terminal(
+        system.environ(), "signup", "--home", home, "--email", "pass@x.org", "--passphrase", "--yes"
+    ) as terminal:
         for prompt in ("Passphrase of the local store: ", "Repeat for confirmation: "):
             terminal.read_until(prompt)
             terminal.type("correct horse\n")
@@ -331,7 +355,7 @@ def test_both_see_the_same_safety_number(system: RealSystem, pair: Pair) -> None
 def test_an_unknown_address_is_refused_in_words(system: RealSystem, pair: Pair) -> None:
     """Whoever writes to nobody is told so."""
     nobody = "0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f"
-    assert "not-found" in system.run("send", nobody, "x", "--home", pair.alice, code=1)
+    assert "The profile does not exist" in system.run("send", nobody, "x", "--home", pair.alice, code=1)
 
 
 def test_notes_to_oneself(system: RealSystem, pair: Pair) -> None:

@@ -69,9 +69,9 @@ class RealSystem:
         """What a command needs to find it."""
         return environ(VARDE_DATA=str(self.data), VARDE_API_URL=self.ready["api"])
 
-    def run(self, *words: str, text: str | None = None, code: int = 0) -> str:
+    def run(self, *words: str, text: str | None = None, code: int = 0, **environ: str) -> str:
         """Run a command to its end and return what it printed: its errors, where it is to fail."""
-        done = run_forked(words, self.environ(), text or "", TIMEOUT)
+        done = run_forked(words, self.environ() | environ, text or "", TIMEOUT)
         assert done.returncode == code, f"{words} ended with {done.returncode}: {done.stderr}"
         return done.stderr if code else done.stdout
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trio
 
+from supervisor.ports import free_port
 from varde import network
 from varde.errors import Unreachable, VardeError
 from varde.http import Http
@@ -98,8 +99,7 @@ def test_the_machines_own_authorities_are_believed_too() -> None:
 
 async def test_why_a_server_was_not_reached() -> None:
     """Each in a few words, with the server's name and nothing else of the URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     async with Http(f"http://user:{SECRET}@127.0.0.1:{port}/path") as http:
         with pytest.raises(Unreachable) as caught:
             await http.call("POST", "/", type(None))
@@ -113,7 +113,7 @@ async def test_why_a_server_was_not_reached() -> None:
     ):
         wrapped = httpx.ConnectError("wrapped")
         wrapped.__cause__ = ExceptionGroup("several addresses", [error])
-        assert why_unreachable(wrapped) == said
+        assert why_unreachable(wrapped).words == said
 
 
 def test_a_server_is_named_without_secrets() -> None:

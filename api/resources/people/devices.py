@@ -1,8 +1,12 @@
 """The devices of the account, and their tickets for the relay."""
 
+import re
+from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from quart import Blueprint
+from msgspec.structs import replace
+from quart import Blueprint, request
 
 from api.http.replies import Answer, created, instant
 from api.operation import public, signed_in, signed_in_with_body
@@ -17,6 +21,10 @@ from varde_contract.rest.people import (
     RelayAddress,
     RelayTicket,
 )
+
+ANY_HOST: Final = "*"
+_HOST: Final = re.compile(r"[a-z0-9._:-]{1,253}")
+_NO_HOST: Final = Refused(RefusalCode.MALFORMED, "The header Host names no host.")
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 relay = Blueprint("relay", __name__, url_prefix="/v1/relay")
@@ -50,7 +58,7 @@ async def adopt_device(services: Services, actor: Actor, proof: DeviceProof, dev
 @public(answers={200: RelayAddress})
 async def show_relay(services: Services) -> Answer:
     """Show where the relay listens, and the Noise static key it shows."""
-    return services.relay
+    return reached_by(services.relay, request.host)
 
 
 @relay.post("/tickets")
@@ -67,6 +75,21 @@ async def issue_ticket(services: Services, actor: Actor) -> Answer:
         return device
     issued = services.tickets.issue(device, read_ms=read_ms)
     return created(RelayTicket(ticket=issued.text, expires_at=instant(issued.expires_ms), route=issued.route))
+
+
+def reached_by(relay: RelayAddress, host: str) -> RelayAddress | Refused:
+    """Return the address with the host that a client reached this API by, where the relay's URL has the host `*`."""
+    url = urlsplit(relay.url)
+    if url.hostname != ANY_HOST:
+        return relay
+    try:
+        asked = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        asked = ""
+    if not _HOST.fullmatch(asked):
+        return _NO_HOST
+    name = f"[{asked}]" if ":" in asked else asked
+    return replace(relay, url=relay.url.replace(f"//{ANY_HOST}", f"//{name}", 1))
 
 
 def _view(device: Device, actor: Actor, *, current: bool = False) -> DeviceView:

@@ -134,7 +134,7 @@ async def test_a_fault_in_one_connection_stays_in_it(caplog: pytest.LogCaptureFi
     server = await there[0].accept()
     faulty: Any = _FaultyStream(server)
     app = ASGIWrapper(create_routes())
-    await Connection(faulty, app, Config(), WorkerContext(None), Timeouts()).serve()
+    await Connection(faulty, None, app, Config(), WorkerContext(None), Timeouts()).serve()
     assert await client.receive_some() == b""
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "RuntimeError at test_shutdown.py" in caplog.text
