@@ -23,7 +23,7 @@ from varde.reconnector import RELAY, TICKET
 from varde.rest import AccessTokens, Rest
 from varde.store import Store, open_store
 from varde.store.outbox import Draft, DraftKind
-from varde_contract.envelope import Text
+from varde_contract.bodies import Text
 from varde_contract.frames import Ack, ClientFrame, Hello, RefusedFrame, Send, ServerFrame, subject_of
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.limits import NOISE_MESSAGE_BYTES

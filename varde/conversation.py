@@ -10,7 +10,7 @@ from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind
-from varde_contract.envelope import TEXT_CHARACTERS
+from varde_contract.bodies import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 from varde_contract.links import GroupLink

@@ -9,7 +9,7 @@ from varde.identity import own_profile
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import codec
-from varde_contract.envelope import Empty, Text
+from varde_contract.bodies import Empty, Text
 from varde_contract.frames import Ack, Join, RefusedFrame, Send
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices

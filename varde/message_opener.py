@@ -18,7 +18,8 @@ from varde.gap_tracker import GapTracker
 from varde.named_lists import Unjudged
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
+from varde_contract.bodies import Text
+from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, UnknownEnvelope, split_sealed
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import UnknownStatement, parse_statement

@@ -14,19 +14,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from varde_contract import codec, padding
+from varde_contract.bodies import DIGEST_BYTES, GROUP_SESSION_BYTES, Body, GroupKey, check_body
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, decode_binary_id
-from varde_contract.limits import FIRST_WORDS_CHARACTERS, SEQ_MAX
+from varde_contract.limits import SEQ_MAX
 from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import ConversationKind
 
 ENVELOPE_VERSION = 2
-DIGEST_BYTES = 32
 INCARNATION_BYTES = 8
 """Random, so that two lives of one device's store never share it."""
 SEEN_MESSAGES = 8
-GROUP_SESSION_BYTES = 32
-TEXT_CHARACTERS = 40_000
 
 
 class Cipher(enum.IntEnum):
@@ -37,40 +35,6 @@ class Cipher(enum.IntEnum):
     MEGOLM = 3
     MEMBERSHIP = 4
     """In the clear: a signed membership statement, which the API alone puts into the log."""
-
-
-class Text(SecretStruct, frozen=True, array_like=True, tag="text"):
-    """What somebody wrote."""
-
-    text: Annotated[str, Meta(max_length=TEXT_CHARACTERS)]
-
-
-class GroupKey(SecretStruct, frozen=True, array_like=True, tag="group-key"):
-    """The sender key of a group: opens this sender's messages from now on. Only ever inside Olm."""
-
-    session: Annotated[bytes, Meta(min_length=GROUP_SESSION_BYTES, max_length=GROUP_SESSION_BYTES)]
-    key: Annotated[str, Meta(min_length=1, max_length=1_024)]
-
-
-class Empty(Struct, frozen=True, array_like=True, tag="empty"):
-    """Nothing to show: keeps a ratchet turning."""
-
-
-class Invite(SecretStruct, frozen=True, array_like=True, tag="invite"):
-    """The first words to somebody who has not accepted yet, and the statement that invites them.
-
-    It is the only thing that is ever encrypted for them, comes with the request and not in the log, and stands in no
-    transcript.
-    """
-
-    number: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
-    hash: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
-    text: Annotated[str, Meta(max_length=FIRST_WORDS_CHARACTERS)]
-    proof: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)] | None = None
-    """That the writer has a link of the reader's: `links.PersonLink.proof`."""
-
-
-Body: TypeAlias = Text | GroupKey | Empty | Invite
 
 
 Digest: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -228,6 +192,7 @@ def open_envelope(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:
         if getattr(envelope, name) != outside:
             raise Misattributed(f"the envelope was written for another {name}")
     _check_parts(envelope)
+    check_body(envelope.body)
     # A sender key is for each device of the roster by itself. In a group ciphertext it would also reach whoever still
     # holds an older session of the group.
     if isinstance(envelope.body, GroupKey) and envelope.recipient is None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 from msgspec import Struct
 
-from varde_contract import envelope, frames, membership_statements, refusals, rest
+from varde_contract import bodies, envelope, frames, membership_statements, refusals, rest
 from varde_contract.ids import id_schema
 from varde_contract.limits import FRAMES_PER_MESSAGE
 
@@ -84,7 +84,7 @@ def documents() -> tuple[Document, ...]:
     spoken: tuple[type[Struct], ...] = (*structs_of(frames), refusals.StaleDevices)
     return (
         Document("frames.json", "Frames of the Varde relay", _FRAMES, spoken, {"anyOf": messages}),
-        Document("envelope.json", "The Varde envelope", _ENVELOPE, structs_of(envelope), _ref("Envelope")),
+        Document("envelope.json", "The Varde envelope", _ENVELOPE, structs_of(bodies, envelope), _ref("Envelope")),
         Document(
             "membership.json",
             "Membership statements",

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from varde_contract import bodies
 from varde_contract import envelope as e
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
@@ -82,7 +83,7 @@ SERVER: Final[tuple[f.ServerFrame, ...]] = (
 WELCOME: Final = SERVER[0]
 GOAWAY: Final = SERVER[-1]
 
-_BODIES: Final = (e.Text("Varden er tent på Tryvann 🔥"), e.Text(""), e.Empty())
+_BODIES: Final = (bodies.Text("Varden er tent på Tryvann 🔥"), bodies.Text(""), bodies.Empty())
 _FIRST: Final = e.Envelope(
     version=2,
     conversation=CONVERSATION,
@@ -106,6 +107,17 @@ _SEEN: Final = tuple(
     e.SeenMessage(device, bytes(range(8, 16)), counter, bytes([counter]) * 32)
     for device, counter in ((BOB_PHONE, 7), (BOB_LAPTOP, 1))
 )
+_TARGET: Final = bodies.MessageRef(BOB_PHONE, CLIENT_ID)
+_MENTION: Final = bodies.Mention(4, 4, BOB_PRIVAT)
+_SAYINGS: Final[tuple[bodies.Saying, ...]] = (
+    bodies.Text("hei @bob", (_MENTION,)),
+    bodies.Text("in reply, in a thread, gone in an hour", (), _TARGET, _TARGET, 3_600),
+    bodies.React(_TARGET, "👩🏽‍🚀", on=True),
+    bodies.React(_TARGET, "🔥", on=False),
+    bodies.Edit(_TARGET, "hei @bob!", (_MENTION,)),
+    bodies.Delete(_TARGET),
+    bodies.SetTimer(604_800),
+)
 ENVELOPES: Final = (
     *(replace(_FIRST, body=body) for body in _BODIES),
     replace(
@@ -115,16 +127,17 @@ ENVELOPES: Final = (
         previous=bytes(range(128, 160)),
         seen=_SEEN,
         checkpoint=e.SeenCheckpoint(1_000, bytes(range(160, 192))),
-        body=e.Text("to the whole group"),
+        body=bodies.Text("to the whole group"),
     ),
-    replace(_FIRST, body=e.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0")),
-    replace(_FIRST, kind=ConversationKind.DM, chain=e.ChainHead(0, bytes(32)), body=e.Text("to one person")),
-    replace(_FIRST, body=e.Invite(3, bytes(range(64, 96)), "the first words")),
+    replace(_FIRST, body=bodies.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0")),
+    replace(_FIRST, kind=ConversationKind.DM, chain=e.ChainHead(0, bytes(32)), body=bodies.Text("to one person")),
+    replace(_FIRST, body=bodies.Invite(3, bytes(range(64, 96)), "the first words")),
+    *(replace(_FIRST, recipient=None, body=body) for body in _SAYINGS),
     replace(
         _FIRST,
         counter=3,
         previous=bytes(range(128, 160)),
-        body=e.GroupKey(session=bytes(range(32)), key="a Megolm session key, shared in parts"),
+        body=bodies.GroupKey(session=bytes(range(32)), key="a Megolm session key, shared in parts"),
         parts=e.Parts(2, 3),
     ),
     replace(
@@ -132,7 +145,7 @@ ENVELOPES: Final = (
         recipient=None,
         counter=5,
         previous=bytes(range(128, 160)),
-        body=e.Text("to the whole group, after three parts"),
+        body=bodies.Text("to the whole group, after three parts"),
         parts=e.Parts(2, 4),
     ),
 )

@@ -1,5 +1,7 @@
 """The envelope binds what the ratchets do not: each lie of a relay about a message is found."""
 
+from contextlib import nullcontext, suppress
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,13 +11,14 @@ from tests.contract import examples as x
 from tests.contract.edges import Edge, edges
 from tests.contract.strategies import structs
 from tests.ids import id_of
+from varde_contract import bodies
 from varde_contract import envelope as e
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.ids import DeviceId
 from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad
 from varde_contract.talk import ConversationKind
 
-EDGES = [edge for kind in (e.Text, e.GroupKey, e.Invite) for edge in edges(kind)]
+EDGES = [edge for kind in (bodies.Text, bodies.GroupKey, bodies.Invite) for edge in edges(kind)]
 ENVELOPE = x.ENVELOPES[0]
 encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 
@@ -41,7 +44,7 @@ def with_more_fields(content: bytes, count: int) -> bytes:
     return content[:2] + bytes((content[2] + count,)) + content[3:]
 
 
-def with_body(body: e.Body) -> e.Envelope:
+def with_body(body: bodies.Body) -> e.Envelope:
     """The envelope of the examples, to one device, around another body."""
     return msgspec.structs.replace(ENVELOPE, body=body)
 
@@ -51,8 +54,14 @@ known = structs(e.Envelope).map(lambda made: msgspec.structs.replace(made, versi
 
 @given(known.filter(lambda made: made.recipient is not None))
 def test_an_honest_relay_is_believed(envelope: e.Envelope) -> None:
-    """What was written is read, padded to a bucket on the way."""
+    """What was written is read, padded to a bucket on the way; unless it breaks a rule that its types do not say."""
     plaintext = e.encode_envelope(envelope)
+    try:
+        bodies.check_body(envelope.body)
+    except PeerFault:
+        with pytest.raises(PeerFault, match=r"mention|emoji"):
+            e.open_envelope(plaintext, said_of(envelope))
+        return
     assert len(plaintext) in BUCKETS
     assert e.open_envelope(plaintext, said_of(envelope)) == envelope
 
@@ -76,7 +85,7 @@ def test_a_group_message_cannot_pass_for_a_private_one() -> None:
 
 def test_a_group_key_outside_of_olm_is_refused() -> None:
     """A sender key that came through Megolm would let one stolen group key beget the next."""
-    loose = msgspec.structs.replace(with_body(e.GroupKey(bytes(32), "key")), recipient=None)
+    loose = msgspec.structs.replace(with_body(bodies.GroupKey(bytes(32), "key")), recipient=None)
     with pytest.raises(PeerFault, match="outside Olm"):
         e.open_envelope(e.encode_envelope(loose), said_of(loose))
 
@@ -92,14 +101,16 @@ def test_another_version_is_refused(version: int) -> None:
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
 def test_limits_of_bodies(edge: Edge) -> None:
     """The longest text that its type allows is taken, a longer one is the sender's fault; the same for keys."""
-    assert isinstance(edge.struct, e.Text | e.GroupKey | e.Invite)
+    assert isinstance(edge.struct, bodies.Text | bodies.GroupKey | bodies.Invite)
     envelope = with_body(edge.struct)
     content = content_of(envelope)
     if len(content) > CONTENT_BYTES:
         with pytest.raises(LocalMisuse):
             e.encode_envelope(envelope)
     elif edge.good:
-        assert e.open_envelope(pad(content), said_of(envelope)) == envelope
+        # As many mentions as there may be are of no text here.
+        with suppress(PeerFault) if getattr(edge.struct, "mentions", ()) else nullcontext():
+            assert e.open_envelope(pad(content), said_of(envelope)) == envelope
     else:
         with pytest.raises(PeerFault, match="not well-formed"):
             e.open_envelope(pad(content), said_of(envelope))
@@ -108,8 +119,8 @@ def test_limits_of_bodies(edge: Edge) -> None:
 @pytest.mark.parametrize("letter", ["a", "ø", "🔥"])
 def test_the_longest_text_fits_its_envelope(letter: str) -> None:
     """Any text of the promised size goes into the largest bucket, whatever its letters cost."""
-    text = letter * (e.TEXT_CHARACTERS // len(letter.encode()))
-    envelope = with_body(e.Text(text))
+    text = letter * (bodies.TEXT_CHARACTERS // len(letter.encode()))
+    envelope = with_body(bodies.Text(text))
     assert e.open_envelope(e.encode_envelope(envelope), said_of(envelope)) == envelope
 
 
@@ -156,7 +167,7 @@ WRONG_PARTS = {
     "later ones": {"parts": e.Parts(2, 4)},
     "not up to the message": {"parts": e.Parts(1, 1)},
     "backwards": {"parts": e.Parts(4, 3)},
-    "itself, for everybody": {"recipient": None, "body": e.Text("x")},
+    "itself, for everybody": {"recipient": None, "body": bodies.Text("x")},
     "in a dm": {"kind": ConversationKind.DM},
 }
 
@@ -187,7 +198,7 @@ def test_the_digest_names_the_message_and_not_its_copy() -> None:
         {"previous": bytes(32)},
         {"chain": e.ChainHead(4, bytes(32))},
         {"lists": bytes(32)},
-        {"body": e.Text("another")},
+        {"body": bodies.Text("another")},
     ]
     digests = {digest_of(msgspec.structs.replace(ENVELOPE, **each)) for each in others}
     assert len(digests | {digest}) == len(others) + 1
@@ -200,7 +211,7 @@ def test_what_is_no_envelope_has_no_digest(content: bytes) -> None:
         e.message_digest(pad(content))
 
 
-sessions = st.binary(min_size=e.GROUP_SESSION_BYTES, max_size=e.GROUP_SESSION_BYTES)
+sessions = st.binary(min_size=bodies.GROUP_SESSION_BYTES, max_size=bodies.GROUP_SESSION_BYTES)
 
 
 @given(st.sampled_from(e.Cipher), sessions, st.binary(min_size=1, max_size=100))
@@ -223,10 +234,63 @@ def test_sealed_parts_come_apart_as_they_were_joined(cipher: e.Cipher, session: 
         (b"\x00\x03" + bytes(40), "unknown version"),
         (b"\x02\x01", "too short"),
         (b"\x02\x02", "too short"),
-        (b"\x02\x03" + bytes(e.GROUP_SESSION_BYTES), "too short"),
+        (b"\x02\x03" + bytes(bodies.GROUP_SESSION_BYTES), "too short"),
     ],
 )
 def test_a_ciphertext_that_names_no_ratchet_is_refused(sealed: bytes, why: str) -> None:
     """Bytes that no ratchet could open are refused before one is asked."""
     with pytest.raises(PeerFault, match=why):
         e.split_sealed(sealed)
+
+
+@pytest.mark.parametrize(
+    "mentions",
+    [[(0, 2), (2, 3)], [(4, 1)], [(0, 5)]],
+)
+def test_mentions_inside_their_text_pass(mentions: list[tuple[int, int]]) -> None:
+    """Counted in characters, whatever they cost in bytes."""
+    text = bodies.Text("hei 🔥", tuple(bodies.Mention(*each, x.BOB_PRIVAT) for each in mentions))
+    assert e.open_envelope(e.encode_envelope(with_body(text)), said_of(with_body(text))) == with_body(text)
+
+
+@pytest.mark.parametrize("mentions", [[(4, 2)], [(5, 1)], [(0, 3), (2, 1)], [(2, 1), (0, 1)]])
+def test_mentions_outside_their_text_are_refused(mentions: list[tuple[int, int]]) -> None:
+    """Nor may one stand in another, or before the one before it: a screen would show what nobody wrote."""
+    text = bodies.Edit(
+        bodies.MessageRef(x.BOB_PHONE, x.CLIENT_ID),
+        "hei 🔥",
+        tuple(bodies.Mention(*each, x.BOB_PRIVAT) for each in mentions),
+    )
+    with pytest.raises(PeerFault, match="a mention"):
+        e.open_envelope(e.encode_envelope(with_body(text)), said_of(with_body(text)))
+
+
+@pytest.mark.parametrize(
+    ("emoji", "good"),
+    [
+        ("🔥", True),
+        ("👩🏽‍🚀", True),
+        ("1️⃣", True),
+        ("❤️", True),
+        ("no", False),
+        (" ", False),
+        ("<", False),
+        ("å", False),
+        ("🔥" * 17, False),
+    ],
+)
+def test_a_reaction_is_a_picture(emoji: str, good: bool) -> None:  # noqa: FBT001
+    """Not a word, which would be a message that nobody can answer."""
+    react = with_body(bodies.React(bodies.MessageRef(x.BOB_PHONE, x.CLIENT_ID), emoji, on=True))
+    if good:
+        assert e.open_envelope(e.encode_envelope(react), said_of(react)) == react
+    else:
+        with pytest.raises(PeerFault, match="not an emoji"):
+            e.open_envelope(e.encode_envelope(react), said_of(react))
+
+
+def test_a_plain_text_takes_no_more_bytes_than_its_words() -> None:
+    """What is not said is not sent: one element more would move many texts into the next bucket."""
+    plain, full = with_body(bodies.Text("hei")), with_body(bodies.Text("hei", timer=60))
+    sizes = [len(e._encoder.encode(e._without_defaults(each.body))) for each in (plain, full)]
+    assert sizes == [10, 14]

@@ -4,7 +4,7 @@ from tests.contract import examples as x
 from tests.ids import id_of
 from varde_contract import codec, limits, padding
 from varde_contract import frames as f
-from varde_contract.envelope import GROUP_SESSION_BYTES
+from varde_contract.bodies import GROUP_SESSION_BYTES
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices
 

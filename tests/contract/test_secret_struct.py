@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 from msgspec import Struct, structs
 
-from varde_contract import envelope, frames
+from varde_contract import bodies, envelope, frames
 from varde_contract.rest import people
 from varde_contract.schema import rest_modules, structs_of
 from varde_contract.secret_struct import SecretStruct
@@ -14,9 +14,9 @@ BODIES: Final = structs_of(*rest_modules())
 SECRETS: Final = {"email", "code", "access_token", "refresh_token", "ticket", "text", "recovery_phrase"}
 SPOKEN: Final[tuple[type[Struct], ...]] = (
     frames.Hello,
-    envelope.Text,
-    envelope.GroupKey,
-    envelope.Invite,
+    bodies.Text,
+    bodies.GroupKey,
+    bodies.Invite,
     envelope.Envelope,
 )
 
@@ -30,7 +30,7 @@ def test_what_holds_a_secret_hides_it(kind: type[Struct]) -> None:
 def test_nothing_of_it_is_printed() -> None:
     """Neither by itself nor inside something else."""
     canary = "canary-of-a-secret"
-    for hidden in (people.CodeRequest(canary), people.Refresh(canary), envelope.Text(canary)):
+    for hidden in (people.CodeRequest(canary), people.Refresh(canary), bodies.Text(canary)):
         assert canary not in repr(hidden)
         assert canary not in f"{[hidden]}"
         assert canary in structs.astuple(hidden)

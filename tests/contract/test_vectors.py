@@ -12,7 +12,7 @@ from noise.connection import Keypair, NoiseConnection
 from tests.contract import examples as x
 from tests.contract.vectors import write
 from tests.contract.vectors.write import FixedClient, FixedServer
-from varde_contract import codec, padding
+from varde_contract import bodies, codec, padding
 from varde_contract import envelope as e
 from varde_contract import frames as f
 from varde_contract import membership as m
@@ -148,7 +148,7 @@ def test_golden_envelopes_are_read(vector: Any) -> None:
 
 def test_every_body_of_an_envelope_has_golden_bytes() -> None:
     """No body can be added without bytes that freeze it."""
-    tags = {kind.__struct_config__.tag for kind in get_args(e.Body)}
+    tags = {kind.__struct_config__.tag for kind in get_args(bodies.Body)}
     assert {vector["json"][BODY][0] for vector in vectors("envelope.json")} == tags
 
 

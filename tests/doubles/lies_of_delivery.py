@@ -11,7 +11,7 @@ from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint
 from varde.clock import fresh_id
 from varde_contract import frames as f
-from varde_contract.envelope import GroupKey
+from varde_contract.bodies import GroupKey
 from varde_contract.ids import ClientId, EpochId, MessageId
 from varde_contract.rest.people import ClaimedKey, ClaimedKeys, SignedKey
 from varde_contract.signed_statements import one_time_key_statement

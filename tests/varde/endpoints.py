@@ -33,8 +33,9 @@ from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.table import KEY_BYTES, StoreCipher
 from varde.store.transcript import Life
+from varde_contract.bodies import Body, Empty, Text
 from varde_contract.device_list import DeviceList, ListedDevice, commitment, list_hash
-from varde_contract.envelope import Body, Empty, Envelope, Text, UnknownEnvelope
+from varde_contract.envelope import Envelope, UnknownEnvelope
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.membership import Signer, replay

@@ -13,7 +13,7 @@ from varde.errors import NotFound, RootKeyChanged, TooLarge, Unreachable
 from varde.events import Unsent
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import frames as f
-from varde_contract.envelope import TEXT_CHARACTERS
+from varde_contract.bodies import TEXT_CHARACTERS
 from varde_contract.ids import ClientId
 from varde_contract.limits import CIPHERTEXT_BYTES
 from varde_contract.refusals import RefusalCode

@@ -13,7 +13,7 @@ from varde.crypto.olm import OlmAccount
 from varde.errors import UntrustedDevice
 from varde.events import Reason
 from varde.store.ratchets import RESET_EVERY_MS, SESSIONS_PER_PAIR, Pair
-from varde_contract.envelope import Text
+from varde_contract.bodies import Text
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
 from varde_contract.talk import ConversationKind

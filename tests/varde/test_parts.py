@@ -12,7 +12,7 @@ from tests.varde.fake_rest import FakeRest
 from tests.varde.memory_relay import ConversationClients, open_client, open_clients, refused, texts
 from varde.events import Break, Gap, Reason, TranscriptBroken, Undecryptable
 from varde_contract import frames as f
-from varde_contract.envelope import Empty, Text
+from varde_contract.bodies import Empty, Text
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.talk import MessageStored, NewMessage

@@ -14,7 +14,7 @@ from varde.clock import fresh_id
 from varde.errors import Unreachable
 from varde.events import Gap, NotJoined, Reason, Receipt, Undecryptable, Unknown
 from varde_contract import frames as f
-from varde_contract.envelope import Body
+from varde_contract.bodies import Body
 from varde_contract.ids import ClientId
 from varde_contract.refusals import RefusalCode
 from varde_contract.talk import ConversationKind, GapReason

@@ -16,7 +16,8 @@ from varde.crypto import CannotDecrypt
 from varde.crypto.olm import OwnMegolm
 from varde.crypto.sender_keys import ROTATE_AFTER_MESSAGES, ROTATE_AFTER_MS
 from varde.events import Reason
-from varde_contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
+from varde_contract.bodies import Empty, GroupKey, Text
+from varde_contract.envelope import SealedParts, join_sealed, split_sealed
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
 from varde_contract.talk import ConversationKind

@@ -7,7 +7,8 @@ from trio.testing import MockClock
 from tests.cast import alice_laptop, bob_phone, carol_phone
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint, why
 from varde.events import Break, Gap, Reason
-from varde_contract.envelope import Envelope, Text, lists_digest
+from varde_contract.bodies import Text
+from varde_contract.envelope import Envelope, lists_digest
 from varde_contract.frames import New
 from varde_contract.ids import DeviceId
 from varde_contract.talk import ConversationKind, GapReason

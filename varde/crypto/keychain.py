@@ -24,16 +24,13 @@ from varde.store.outbox import Draft, EncryptedDraft
 from varde.store.people import KnownDevice
 from varde.store.ratchets import Pair
 from varde.store.store import Store
+from varde_contract.bodies import Body, Empty, GroupKey, Invite
 from varde_contract.envelope import (
     ENVELOPE_VERSION,
     INCARNATION_BYTES,
-    Body,
     ChainHead,
     Cipher,
-    Empty,
     Envelope,
-    GroupKey,
-    Invite,
     Misattributed,
     Said,
     SealedParts,

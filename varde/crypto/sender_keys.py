@@ -7,7 +7,8 @@ from varde.crypto.olm import OwnMegolm, PeerMegolm
 from varde.events import Reason
 from varde.store.ratchets import OwnSenderKey, Pair
 from varde.store.store import Store
-from varde_contract.envelope import Cipher, GroupKey, SealedParts
+from varde_contract.bodies import GroupKey
+from varde_contract.envelope import Cipher, SealedParts
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 DAY_MS = 24 * 60 * 60 * 1_000

@@ -22,7 +22,7 @@ from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.card import Card, CardKind, CardPlace, associated_data, card_statement, encode_card
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
-from varde_contract.envelope import encode_envelope
+from varde_contract.envelope import Envelope, encode_envelope
 from varde_contract.frames import tag_of
 from varde_contract.ids import SpaceId, uuid7
 from varde_contract.kem import KemKeyPair, MlKemKeyPair, encapsulate_mlkem
@@ -171,13 +171,19 @@ def _talk(client: ClientSession, server: ServerSession) -> Iterable[dict[str, An
 
 def envelopes() -> list[Any]:
     """Every example of an envelope, padded: the plaintext that Olm or Megolm encrypts."""
-    return [
-        {
-            "json": _json(envelope) if envelope.parts is not None else _json(envelope)[:-1],
-            "plaintext": encode_envelope(envelope).hex(),
-        }
-        for envelope in x.ENVELOPES
-    ]
+    return [{"json": _said(envelope), "plaintext": encode_envelope(envelope).hex()} for envelope in x.ENVELOPES]
+
+
+def _said(envelope: Envelope) -> list[Any]:
+    """As JSON, without what is not said: it is not in the bytes either."""
+    fields: list[Any] = _json(envelope)
+    if envelope.parts is None:
+        fields.pop()
+    body, defaults = fields[Envelope.__struct_fields__.index("body")], type(envelope.body).__struct_defaults__
+    while defaults and getattr(envelope.body, type(envelope.body).__struct_fields__[len(body) - 2]) == defaults[-1]:
+        body.pop()
+        defaults = defaults[:-1]
+    return fields
 
 
 def signed() -> dict[str, Any]:

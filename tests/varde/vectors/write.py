@@ -12,14 +12,13 @@ import vodozemac as v
 from varde.crypto import outer
 from varde.crypto.olm import OlmAccount, OwnMegolm
 from varde.crypto.root_key import root_key_of, safety_number
+from varde_contract.bodies import GroupKey, Text
 from varde_contract.envelope import (
     ENVELOPE_VERSION,
     ChainHead,
     Cipher,
     Envelope,
-    GroupKey,
     SealedParts,
-    Text,
     encode_envelope,
     join_sealed,
     message_digest,
