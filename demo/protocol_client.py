@@ -113,7 +113,12 @@ class ProtocolClient:
     async def seal(self, view: ConversationView, text: str) -> Send:
         """Seal a text for every device of a roster, as the SDK does."""
         draft = Draft(
-            view.conversation, ClientId(fresh_id()), DraftKind.TEXT, own_profile(view, self.identity), now_ms(), text
+            view.conversation,
+            ClientId(fresh_id()),
+            DraftKind.TEXT,
+            own_profile(view, self.identity),
+            now_ms(),
+            Text(text),
         )
         missing = self._keychain.without_session(view)
         claimed = await self.rest.claim_prekeys(PrekeyClaim(view.conversation, missing)) if missing else None

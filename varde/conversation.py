@@ -4,18 +4,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from varde.clock import fresh_id, now_ms
-from varde.errors import Busy, NotEnrolled, TooLarge, Unreachable
+from varde.errors import Busy, NotAllowed, NotEnrolled, NotFound, TooLarge, Unreachable
 from varde.event_stream import EventIterator
 from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
+from varde.sayings import text_of
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind
-from varde_contract.bodies import TEXT_CHARACTERS
+from varde_contract.bodies import (
+    TEXT_CHARACTERS,
+    Delete,
+    Edit,
+    Mention,
+    MessageRef,
+    React,
+    Saying,
+    SetTimer,
+    Text,
+    check_saying,
+)
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 from varde_contract.links import GroupLink
 from varde_contract.membership_statements import ChangeRole, Decline, InviteLink, Leave, Remove
 from varde_contract.padding import CONTENT_BYTES
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ConversationView, MemberView
 from varde_contract.talk import ConversationKind, Role
 
@@ -37,15 +50,66 @@ class Conversation:
         """Iterate over messages of others and of own other devices, each exactly once, stored ones first."""
         return self._services.events.messages(self.id)
 
-    async def send(self, text: str, *, as_profile: ProfileId | None = None) -> Sent:
+    async def send(
+        self,
+        text: str,
+        *,
+        mentions: Sequence[Mention] = (),
+        reply_to: MessageRef | None = None,
+        thread: MessageRef | None = None,
+        as_profile: ProfileId | None = None,
+    ) -> Sent:
         """Send `text` and return once it is committed: whatever dies after that, it arrives.
 
         Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message is
         still sent, by this process or the next. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended, and
-        Unreachable where this device has never seen who is in the conversation.
+        Unreachable where this device has never seen who is in the conversation. ValueError for mentions that are not
+        inside the text.
         """
+        timer = self._services.store.log.timer(self.id)
+        return await self._say(Text(text, tuple(mentions), reply_to, thread, timer), as_profile)
+
+    async def react(self, message: MessageRef, emoji: str, *, on: bool = True) -> Sent:
+        """Put an emoji on a message, or take one's own away. Raises what `send` raises, ValueError for no emoji."""
+        return await self._say(React(message, emoji, on))
+
+    async def edit(self, message: MessageRef, text: str, *, mentions: Sequence[Mention] = ()) -> Sent:
+        """Change the text of a message of one's own. Raises what `send` raises, NotFound, NotAllowed."""
+        self._check_own(message)
+        return await self._say(Edit(message, text, tuple(mentions)))
+
+    async def delete(self, message: MessageRef) -> Sent:
+        """Take a message of one's own back: it is deleted on every device that gets this. Raises as `edit`.
+
+        Who has read it has read it, and a client that is not ours may keep it.
+        """
+        self._check_own(message)
+        return await self._say(Delete(message))
+
+    async def set_timer(self, seconds: int) -> Sent:
+        """Have messages from now on deleted so long after they were read, on all devices; 0: never.
+
+        Raises what `send` raises, ValueError for more than a year.
+        """
+        return await self._say(SetTimer(seconds))
+
+    @property
+    def timer(self) -> int:
+        """How many seconds a message stays after it was read; 0: for ever."""
+        return self._services.store.log.timer(self.id)
+
+    def _check_own(self, message: MessageRef) -> None:
+        found = self._services.store.log.message(self.id, message)
+        if found is None:
+            raise NotFound(RefusalCode.NOT_FOUND, "This device does not have that message.")
+        if not found.mine:
+            raise NotAllowed(RefusalCode.NOT_ALLOWED, "Only who wrote a message may change it.")
+
+    async def _say(self, saying: Saying, as_profile: ProfileId | None = None) -> Sent:
+        text = text_of(saying)
         if len(text) > TEXT_CHARACTERS or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
             raise TooLarge("the text is too long for one message")
+        check_saying(saying)
         # Only for the profile to write as. What it is encrypted for is asked again when it goes, perhaps much later.
         rosters = self._services.rosters
         try:
@@ -63,18 +127,30 @@ class Conversation:
             kind=DraftKind.TEXT,
             profile=own_profile(view, self._services.identity, as_profile),
             written_ms=now_ms(),
-            text=text,
+            body=saying,
         )
         return await self._services.outbox.send(draft)
 
     def history(self, limit: int = 50, *, before: int | None = None) -> Sequence[Message]:
-        """Return the last messages in the local store, own ones included, in the order of their numbers."""
+        """Return the last messages in the local store, own ones included, in the order of their numbers.
+
+        Each as it stands now: edited, with its reactions, or deleted.
+        """
         return self._services.store.log.history(self.id, limit, before)
+
+    def message(self, message: MessageRef) -> Message | None:
+        """Return a message by its name, as it stands now; None where this device does not have it."""
+        return self._services.store.log.message(self.id, message)
+
+    def thread(self, root: MessageRef) -> Sequence[Message]:
+        """Return the messages in the thread of one, as this device has them."""
+        return self._services.store.log.thread(self.id, root)
 
     def outgoing(self) -> Sequence[Outgoing]:
         """Return the texts that are not acked yet, oldest first. They are sent without further calls."""
         drafts = self._services.store.outbox.texts(self.id)
-        return [Outgoing(draft.client_id, draft.text, at(draft.written_ms)) for draft in drafts]
+        texts = [draft for draft in drafts if isinstance(draft.said, Text)]
+        return [Outgoing(draft.client_id, text_of(draft.said), at(draft.written_ms)) for draft in texts]
 
     def losses(self) -> Sequence[Gap | Undecryptable]:
         """Return every number that is known to be missing or could not be opened, in order."""
@@ -85,6 +161,7 @@ class Conversation:
         view = await self._services.rosters.current(self.id)
         with self._services.store.transaction():
             moved = self._services.store.conversations.mark_read(self.id, upto)
+            self._services.store.log.start_timers(self.id, upto, now_ms())
         # Without a connection it is sent after the next join.
         if moved:
             self._services.outbox.send_nowait(Read(self.id, own_profile(view, self._services.identity), upto))

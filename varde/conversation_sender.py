@@ -9,7 +9,7 @@ from varde.identity import own_profile
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import codec
-from varde_contract.bodies import Empty, Text
+from varde_contract.bodies import Empty
 from varde_contract.frames import Ack, Join, RefusedFrame, Send
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices
@@ -161,10 +161,10 @@ class ConversationSender:
         if draft.kind is DraftKind.SHARE:
             return self._keychain.encrypt_for_each(view, draft, self._keychain.share(view, now, part), part)
         if view.kind is not ConversationKind.GROUP:
-            return self._keychain.encrypt_for_each(view, draft, Text(draft.text))
+            return self._keychain.encrypt_for_each(view, draft, draft.said)
         if not self._keychain.peers(view) and self._keychain.must_share(view, now):
             self._keychain.share(view, now)  # alone in the group: a key that nobody has to be given
-        return self._keychain.encrypt_for_group(view, draft, Text(draft.text))
+        return self._keychain.encrypt_for_group(view, draft, draft.said)
 
     async def _claim(self, view: ConversationView, part: frozenset[DeviceId] | None) -> ClaimedKeys | None:
         """Claim prekeys where a session is missing; None when the roster turned out to be stale."""
@@ -264,4 +264,4 @@ class ConversationSender:
             self._store.ratchets.clear_resets(self._conversation)
 
     def _draft(self, view: ConversationView, kind: DraftKind) -> Draft:
-        return Draft(self._conversation, ClientId(fresh_id()), kind, own_profile(view, self._identity), now_ms(), "")
+        return Draft(self._conversation, ClientId(fresh_id()), kind, own_profile(view, self._identity), now_ms())

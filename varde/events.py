@@ -9,14 +9,16 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from varde_contract.bodies import Mention, MessageRef
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.talk import ConversationKind, GapReason, PresenceState, Role
 
 
-class Message(Struct, frozen=True, tag="message"):
-    """Somebody wrote `text`. `written` is the sender's clock, `received` the relay's when it committed.
+class Said(Struct, frozen=True, kw_only=True):
+    """What somebody said or did in a conversation, from `device`.
 
-    `mine` is true when one of this account's own devices sent it.
+    `written` is the sender's clock, `received` the relay's when it committed. `mine` is true when one of this account's
+    own devices sent it.
     """
 
     conversation: ConversationId
@@ -25,10 +27,68 @@ class Message(Struct, frozen=True, tag="message"):
     profile: ProfileId
     device: DeviceId
     account: AccountId
-    text: str
     written: datetime
     received: datetime
     mine: bool
+
+    @property
+    def ref(self) -> MessageRef:
+        """What others name it by."""
+        return MessageRef(self.device, self.client_id)
+
+
+class Reactions(Struct, frozen=True):
+    """Who put an emoji on a message, in the order of their doing so."""
+
+    emoji: str
+    profiles: tuple[ProfileId, ...]
+
+
+class Message(Said, frozen=True, kw_only=True, tag="message"):
+    """Somebody wrote `text`. `timer` is how many seconds after reading it is deleted; 0: never.
+
+    From the history it comes as it stands now: with the text it was edited to, what others put on it, and without any
+    text when it was deleted.
+    """
+
+    text: str
+    mentions: tuple[Mention, ...] = ()
+    reply_to: MessageRef | None = None
+    thread: MessageRef | None = None
+    timer: int = 0
+    edited: datetime | None = None
+    deleted: bool = False
+    reactions: tuple[Reactions, ...] = ()
+    replies: int = 0
+    """How many messages of its thread this device has."""
+
+
+class Reaction(Said, frozen=True, kw_only=True, tag="reaction"):
+    """Somebody put `emoji` on a message, or with `on` false took it away."""
+
+    target: MessageRef
+    emoji: str
+    on: bool
+
+
+class Edited(Said, frozen=True, kw_only=True, tag="edited"):
+    """Somebody changed the text of a message of theirs. From somebody else it changes nothing."""
+
+    target: MessageRef
+    text: str
+    mentions: tuple[Mention, ...] = ()
+
+
+class Deleted(Said, frozen=True, kw_only=True, tag="deleted"):
+    """Somebody took a message of theirs back. From somebody else it deletes nothing."""
+
+    target: MessageRef
+
+
+class TimerChanged(Said, frozen=True, kw_only=True, tag="timer-changed"):
+    """Messages of this conversation are deleted `timer` seconds after they were read, from now on; 0: never."""
+
+    timer: int
 
 
 class Unknown(Struct, frozen=True, tag="unknown"):
@@ -143,6 +203,13 @@ class MembershipChange(Struct, frozen=True, tag="membership-change"):
     profile: ProfileId
     role: Role | None
     mine: bool
+
+
+class Expired(Struct, frozen=True, tag="expired"):
+    """The time of a message is over: its text is gone from this device."""
+
+    conversation: ConversationId
+    message: MessageRef
 
 
 class Receipt(Struct, frozen=True, tag="receipt"):
@@ -275,12 +342,24 @@ class Withheld(Struct, frozen=True, tag="withheld"):
 
 
 StoredEvent: TypeAlias = (
-    Message | Unknown | MembershipChange | Gap | Undecryptable | Unsent | TranscriptBroken | HistoryLost
+    Message
+    | Reaction
+    | Edited
+    | Deleted
+    | TimerChanged
+    | Unknown
+    | MembershipChange
+    | Gap
+    | Undecryptable
+    | Unsent
+    | TranscriptBroken
+    | HistoryLost
 )
 """Stored, and handed out by iterators until the application has taken it."""
 
 TransientEvent: TypeAlias = (
     Receipt
+    | Expired
     | Typing
     | Presence
     | Connected

@@ -14,10 +14,12 @@ from varde.errors import Busy, Unreachable, VardeError
 from varde.identity import Identity
 from varde.rest import Rest
 from varde.rosters import Rosters
+from varde.sayings import text_of
 from varde.store import Store
 from varde.store.chains import Chain
 from varde.store.outbox import Draft, DraftKind
 from varde.store.ratchets import Pair
+from varde_contract.bodies import Text
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 from varde_contract.links import PersonLink, parse_link
 from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
@@ -42,6 +44,8 @@ class FirstContact:
         chain = self._store.chains.find(draft.conversation)
         if chain is None or chain.blocked or draft.kind is not DraftKind.TEXT:
             return
+        if not isinstance(draft.said, Text):
+            return  # a timer that was set first, say
         if self._store.first_words.find(draft.conversation) is not None:
             return
         try:
@@ -87,7 +91,7 @@ class FirstContact:
             await self._rest.put_words(draft.conversation, profile, words)
             # Afterwards: after a crash in between it is said once more, which replaces what was said.
             with self._store.transaction():
-                self._store.first_words.put(draft.conversation, draft.text)
+                self._store.first_words.put(draft.conversation, text_of(draft.said))
                 self._store.settings.remove(link_proof(draft.conversation))
 
     def read(

@@ -13,12 +13,13 @@ from varde.chains import Numbered
 from varde.clock import now_ms
 from varde.crypto import CannotDecrypt
 from varde.crypto.trust import UnknownSigner
-from varde.events import Break, Message, Reason, TranscriptBroken, Undecryptable, Unknown, at
+from varde.events import Break, Reason, TranscriptBroken, Undecryptable, Unknown, at
 from varde.gap_tracker import GapTracker
 from varde.named_lists import Unjudged
+from varde.sayings import Origin, SaidEvent, event_of
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.bodies import Text
+from varde_contract.bodies import Saying
 from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, UnknownEnvelope, split_sealed
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
@@ -197,23 +198,25 @@ class MessageOpener:
         if self._keychain.request_reset(new, reason, now_ms()):
             self._on_commit(lambda: self._outbox.wake_sender(new.conversation))
 
-    def _shown(self, new: f.New, envelope: Envelope | UnknownEnvelope) -> Message | Unknown | None:
+    def _shown(self, new: f.New, envelope: Envelope | UnknownEnvelope) -> SaidEvent | Unknown | None:
         """Return what is shown of a message; None for what only turns ratchets or shares keys."""
         if isinstance(envelope, UnknownEnvelope):
             return Unknown(new.conversation, new.seq, new.client_id, new.sender_profile, new.sender_device)
-        if not isinstance(envelope.body, Text):
+        if not isinstance(envelope.body, Saying):
             return None
-        return Message(
-            conversation=new.conversation,
-            seq=new.seq,
-            client_id=new.client_id,
-            profile=new.sender_profile,
-            device=new.sender_device,
-            account=envelope.account,
-            text=envelope.body.text,
-            written=at(envelope.written_ms),
-            received=at(new.time),
-            mine=envelope.account == self._identity.account,
+        return event_of(
+            envelope.body,
+            Origin(
+                conversation=new.conversation,
+                seq=new.seq,
+                client_id=new.client_id,
+                profile=new.sender_profile,
+                device=new.sender_device,
+                account=envelope.account,
+                written=at(envelope.written_ms),
+                received=at(new.time),
+                mine=envelope.account == self._identity.account,
+            ),
         )
 
 

@@ -9,8 +9,9 @@ from msgspec import Struct
 from varde.connection import Connection
 from varde.errors import VardeError
 from varde.event_stream import EventStream
-from varde.events import Message, Sent, Unsent, at
+from varde.events import Sent, Unsent, at
 from varde.identity import Identity
+from varde.sayings import Origin, SaidEvent, event_of, saying_of, text_of
 from varde.store import Store
 from varde.store.log import Taken
 from varde.store.outbox import Draft, DraftKind
@@ -158,7 +159,7 @@ class Outbox:
         if draft is None or draft.conversation != ack.conversation:
             return lambda: None
         if draft.kind is DraftKind.TEXT:
-            self._store.log.add(self._own_message(draft, ack), Taken.NEVER)
+            self._store.log.add(self._own(draft, ack), Taken.NEVER)
         # The place in the transcript is taken by the ack, so that a refused message leaves no hole for readers.
         sealed = self._store.outbox.encrypted(ack.client_id)
         if sealed is not None:
@@ -169,13 +170,14 @@ class Outbox:
         self.settle_own_numbers(ack.conversation)
         return lambda: self._report_ack(ack)
 
-    def send_again(self, lost: Sequence[Message]) -> None:
-        """Put messages that were acked, and that the server has lost, back under their client ids. In a transaction."""
+    def send_again(self, lost: Sequence[SaidEvent]) -> None:
+        """Put sayings that were acked, and that the server has lost, back under their client ids. In a transaction."""
         for each in lost:
             # One that is there waits for its ack anyhow. The client id is the old one, so who has it shows it once.
             if self._store.outbox.find(each.client_id) is None:
                 written_ms = round(each.written.timestamp() * 1_000)
-                draft = Draft(each.conversation, each.client_id, DraftKind.TEXT, each.profile, written_ms, each.text)
+                about = each.conversation, each.client_id, DraftKind.TEXT, each.profile, written_ms
+                draft = Draft(*about, saying_of(each))
                 self._store.outbox.add(draft)
 
     def settle_own_numbers(self, conversation: ConversationId) -> None:
@@ -204,7 +206,7 @@ class Outbox:
             self._store.outbox.remove(draft.client_id)
             self.settle_own_numbers(draft.conversation)
             if waiter is None and draft.kind is DraftKind.TEXT:
-                self._store.log.add(Unsent(draft.conversation, draft.client_id, draft.text, error.code))
+                self._store.log.add(Unsent(draft.conversation, draft.client_id, text_of(draft.said), error.code))
         if waiter is not None:
             waiter.set(error)
         self._events.notify()
@@ -217,16 +219,18 @@ class Outbox:
         if waiter is not None:
             waiter.set(Sent(ack.client_id, ack.message, ack.seq, at(ack.time)))
 
-    def _own_message(self, draft: Draft, ack: Ack) -> Message:
-        return Message(
-            conversation=draft.conversation,
-            seq=ack.seq,
-            client_id=draft.client_id,
-            profile=draft.profile,
-            device=self._identity.device,
-            account=self._identity.account,
-            text=draft.text,
-            written=at(draft.written_ms),
-            received=at(ack.time),
-            mine=True,
+    def _own(self, draft: Draft, ack: Ack) -> SaidEvent:
+        return event_of(
+            draft.said,
+            Origin(
+                conversation=draft.conversation,
+                seq=ack.seq,
+                client_id=draft.client_id,
+                profile=draft.profile,
+                device=self._identity.device,
+                account=self._identity.account,
+                written=at(draft.written_ms),
+                received=at(ack.time),
+                mine=True,
+            ),
         )

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from typing import Protocol
 
+from varde.clock import now_ms
 from varde.connection import Connection
 from varde.events import Gap, HistoryLost, NotJoined, Presence, Reason, Receipt, RequestsChanged, Typing
 from varde.gap_tracker import GapTracker
@@ -231,6 +232,7 @@ class Receiver:
     def _receipt(self, conversation: ConversationId, profile: ProfileId, upto: int, *, read: bool) -> None:
         if profile in self._profiles and read:
             self._store.conversations.mark_read(conversation, upto)
+            self._store.log.start_timers(conversation, upto, now_ms())
             self._store.conversations.mark_read_reported(conversation, upto)
         # Positions only grow: the relay repeats the last one at every join.
         moved = self._store.receipts.move(conversation, profile, delivered=upto, read=upto if read else 0)

@@ -7,6 +7,7 @@ connect
       ├─ rosters                  fetches rosters that the relay says have changed
       ├─ transparency             keeps the log's newest checkpoint, compares it with what others saw
       ├─ list lookups             asks the log once a day whether a contact has a newer device list
+      ├─ expiry                   deletes messages whose time is over
       ├─ prekeys                  uploads prekeys at the start, when few are left, and once a day
       ├─ sender lookups, retries  one short task each
       └─ conversation sender x N  one for each conversation in which something is sent
@@ -30,6 +31,7 @@ from varde.device import PHRASE, PHRASE_KEPT, load_api_url, load_device
 from varde.errors import Busy, Ended, ListRollback, Refusal, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventStream
 from varde.events import Connected, Disconnected, OwnListChanged, Reason
+from varde.expiry import Expiry
 from varde.first_words import FirstContact
 from varde.http import Http
 from varde.identity import Identity
@@ -152,6 +154,7 @@ class ClientTasks:
         nursery.start_soon(self._run_connector)
         nursery.start_soon(services.rosters.run)
         nursery.start_soon(self._prekeys.run)
+        nursery.start_soon(Expiry(services.store, services.events).run)
         nursery.start_soon(services.transparency.run)
         nursery.start_soon(ListLookups(services.store, services.transparency).run)
         # What an earlier process wrote goes before anybody calls anything: an application may only listen.

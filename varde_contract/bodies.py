@@ -6,10 +6,11 @@ Fields with a default stand at the end and may be missing; what a later client a
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
+import msgspec
 from msgspec import Meta, Struct
 
 from varde_contract.errors import PeerFault
-from varde_contract.ids import ClientId, DeviceId, ProfileId
+from varde_contract.ids import ClientId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import FIRST_WORDS_CHARACTERS, SEQ_MAX
 from varde_contract.secret_struct import SecretStruct
 
@@ -123,6 +124,18 @@ def check_body(body: object) -> None:
         case React():
             if len(body.emoji.encode(errors="replace")) > EMOJI_BYTES or not _is_emoji(body.emoji):
                 raise PeerFault("a reaction is not an emoji")
+
+
+def check_saying(saying: Saying) -> None:
+    """Check what is about to be said as a reader will. Raises ValueError, in words."""
+    try:
+        check_body(_decoder.decode(_encoder.encode(saying)))
+    except (msgspec.ValidationError, PeerFault) as fault:
+        raise ValueError(str(fault)) from None
+
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decoder = msgspec.msgpack.Decoder(Saying, dec_hook=decode_binary_id)
 
 
 def _check_mentions(text: str, mentions: Sequence[Mention]) -> None:

@@ -322,7 +322,7 @@ class SimulatedConversation:
 
     def draft(self, sender: Endpoint, text: str = "", kind: DraftKind = DraftKind.TEXT) -> Draft:
         """Something to send."""
-        return Draft(self.conversation, ClientId(fresh_id()), kind, sender.person.profile, NOW, text)
+        return Draft(self.conversation, ClientId(fresh_id()), kind, sender.person.profile, NOW, Text(text))
 
     def encrypt_for_each(self, sender: Endpoint, draft: Draft, body: Body) -> EncryptedDraft:
         """Claim what is missing and seal for every device."""

@@ -13,7 +13,7 @@ from varde.errors import NotFound, RootKeyChanged, TooLarge, Unreachable
 from varde.events import Unsent
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import frames as f
-from varde_contract.bodies import TEXT_CHARACTERS
+from varde_contract.bodies import TEXT_CHARACTERS, Text
 from varde_contract.ids import ClientId
 from varde_contract.limits import CIPHERTEXT_BYTES
 from varde_contract.refusals import RefusalCode
@@ -214,7 +214,7 @@ async def test_a_stored_send_of_a_wrong_shape_is_given_up(autojump_clock: MockCl
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         events = room.clients[alice].events()
         profile, client_id = alice.person.profile, ClientId(fresh_id())
-        draft = Draft(room.talk.conversation, client_id, DraftKind.TEXT, profile, 0, "for stor")
+        draft = Draft(room.talk.conversation, client_id, DraftKind.TEXT, profile, 0, Text("for stor"))
         bad = EncryptedDraft(room.talk.version, bytes(8), 1, bytes(32), devices={bob.id: bytes(CIPHERTEXT_BYTES + 1)})
         with alice.store.transaction():
             alice.store.outbox.add(draft)

@@ -22,6 +22,7 @@ from varde.store.store import STORE_NAME
 from varde.store.table import KEY_BYTES, Cell, StoreCipher
 from varde.store.unlock import Argon2Cost
 from varde_cli.options import KEY_FILE
+from varde_contract.bodies import Text
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 
 CHEAP = Argon2Cost(passes=1, memory=8192)
@@ -35,7 +36,7 @@ async def test_no_plaintext_lies_in_any_file(tmp_path: Path) -> None:
         with store.transaction():
             store.settings.put("session", CANARY)
             store.contacts.add(CANARY, bob.profile)
-            store.outbox.add(Draft(conversation, client_id, DraftKind.TEXT, alice.profile, 0, CANARY))
+            store.outbox.add(Draft(conversation, client_id, DraftKind.TEXT, alice.profile, 0, Text(CANARY)))
             store.outbox.put_encrypted(client_id, EncryptedDraft(1, bytes(8), 1, bytes(32), group=CANARY.encode()))
             store.log.add(message(conversation, 1, CANARY))
         searched = list(searched_bytes(tmp_path))

@@ -20,6 +20,7 @@ from varde.crypto.transcript import Transcript
 from varde.crypto.trust import Trust
 from varde.errors import UntrustedDevice
 from varde.events import Break, Reason
+from varde.sayings import text_of
 from varde.store.outbox import Draft, EncryptedDraft
 from varde.store.people import KnownDevice
 from varde.store.ratchets import Pair
@@ -210,7 +211,7 @@ class Keychain:
             previous=None,
             seen=(),
             checkpoint=self._store.transparency.seen(),
-            body=Invite(state.number, state.head, draft.text[:FIRST_WORDS_CHARACTERS], proof),
+            body=Invite(state.number, state.head, text_of(draft.said)[:FIRST_WORDS_CHARACTERS], proof),
         )
         sealed = {device: self._encrypt_for(peer, envelope) for device, peer in peers.items()}
         # Unlike a message, words need not go to every device: one without a prekey reads the text after the acceptance.

@@ -1,23 +1,37 @@
 """The stored events of all conversations, in the order in which they came in."""
 
 import enum
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from varde.events import (
+    Deleted,
+    Edited,
     Gap,
     HistoryLost,
     MembershipChange,
     Message,
+    Reaction,
+    Reactions,
+    Said,
     StoredEvent,
+    TimerChanged,
     TranscriptBroken,
     Undecryptable,
     Unknown,
     Unsent,
 )
-from varde.store.table import Cell, Table
+from varde.sayings import SaidEvent
+from varde.store.database import Database
+from varde.store.references import THREAD, References
+from varde.store.table import Cell, StoreCipher, Table
+from varde_contract.bodies import MessageRef
 from varde_contract.ids import ClientId, ConversationId, DeviceId
+
+T = TypeVar("T", bound=Said)
 
 
 class Taken(enum.IntEnum):
@@ -38,6 +52,12 @@ class Entry(NamedTuple):
 class Log(Table):
     """Messages, gaps, what could not be opened, and what could not be sent."""
 
+    def __init__(self, database: Database, cipher: StoreCipher) -> None:
+        super().__init__(database, cipher)
+        self._references = References(database, cipher)
+        self.timers_changed: Callable[[], None] = lambda: None
+        """Called when there is something more to delete at its time; set by whoever does so."""
+
     def add(self, event: StoredEvent, taken: Taken = Taken.NOT_YET) -> bool:
         """Store an event; False when its number, or its client id from that device, is here already."""
         conversation, seq, device, client_id = _keys(event)
@@ -46,7 +66,9 @@ class Log(Table):
         # By number as well: the relay could send two messages under one, and the first was confirmed.
         if seq is not None and self._at(conversation, seq):
             return False
-        self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
+        position = self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
+        if isinstance(event, Said):
+            self._refer(event, position)
         if isinstance(event, Gap | Undecryptable):
             self._count_lost(event)
         return True
@@ -67,18 +89,19 @@ class Log(Table):
             > 0
         )
 
-    def lose(self, conversation: ConversationId, kept: int, own: DeviceId) -> Sequence[Message]:
-        """Take the numbers beyond `kept` off their events, which stay; return the messages of `own` among them."""
+    def lose(self, conversation: ConversationId, kept: int, own: DeviceId) -> Sequence[SaidEvent]:
+        """Take the numbers beyond `kept` off their events, which stay; return what `own` had said among them."""
         self._database.run(
             "UPDATE log SET lost_seq = seq, seq = NULL WHERE conversation = ? AND seq > ?", conversation.bytes, kept
         )
         rows = self._database.rows(
-            "SELECT position, sealed FROM log WHERE conversation = ? AND device = ? AND kind = 'message'"
-            " AND lost_seq IS NOT NULL ORDER BY lost_seq",
+            "SELECT position, sealed FROM log WHERE conversation = ? AND device = ? AND lost_seq IS NOT NULL"
+            " ORDER BY lost_seq",
             conversation.bytes,
             own.bytes,
         )
-        return [self._decrypt(_log_cell(position), sealed, Message) for position, sealed in rows]
+        entries = [self._entry(*row).event for row in rows]
+        return [each for each in entries if isinstance(each, Said) and not (isinstance(each, Message) and each.deleted)]
 
     def has(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> bool:
         """Whether the device's message with this client id is here."""
@@ -93,7 +116,7 @@ class Log(Table):
         )
 
     def history(self, conversation: ConversationId, limit: int, before: int | None) -> Sequence[Message]:
-        """Return the last `limit` messages below number `before`, in order."""
+        """Return the last `limit` messages below number `before`, in order, each as it stands now."""
         rows = self._database.rows(
             "SELECT position, sealed FROM log WHERE conversation = ? AND kind = 'message'"
             " AND (?2 IS NULL OR ifnull(seq, lost_seq) < ?2)"
@@ -102,7 +125,46 @@ class Log(Table):
             before,
             limit,
         )
-        return [self._decrypt(_log_cell(position), sealed, Message) for position, sealed in reversed(rows)]
+        messages = [self._decrypt(_log_cell(position), sealed, Message) for position, sealed in reversed(rows)]
+        return [self._as_it_stands(message) for message in messages]
+
+    def message(self, conversation: ConversationId, ref: MessageRef) -> Message | None:
+        """Return a message by its name, as it stands now; None where this device has none."""
+        found = self._find(conversation, ref)
+        return None if found is None else self._as_it_stands(found[1])
+
+    def thread(self, conversation: ConversationId, root: MessageRef) -> Sequence[Message]:
+        """Return the messages in the thread of one, in order, each as it stands now."""
+        entries = self._entries(self._references.positions(conversation, root, THREAD))
+        return [self._as_it_stands(each) for each in entries if isinstance(each, Message)]
+
+    def timer(self, conversation: ConversationId) -> int:
+        """Return how many seconds a message stays after it was read; 0: for ever."""
+        row = self._database.row("SELECT timer FROM conversation WHERE conversation = ?", conversation.bytes)
+        return 0 if row is None else int(row[0])
+
+    def start_timers(self, conversation: ConversationId, upto: int, now_ms: int) -> None:
+        """The person has read up to a number: the time of what is to be deleted begins to run."""
+        started = self._database.run(
+            "UPDATE expiry SET at = ?3 + timer * 1000 WHERE at IS NULL AND position IN"
+            " (SELECT position FROM log WHERE conversation = ?1 AND seq <= ?2)",
+            conversation.bytes,
+            upto,
+            now_ms,
+        )
+        if started:
+            self.timers_changed()
+
+    def next_expiry(self) -> int | None:
+        """Return when the next entry is to be deleted, in milliseconds since the Unix epoch."""
+        row = self._database.row("SELECT min(at) FROM expiry WHERE at IS NOT NULL")
+        return None if row is None else row[0]
+
+    def expire(self, now_ms: int) -> Sequence[Message]:
+        """Erase what is due; return it as it stands then."""
+        due = self._database.rows("SELECT position FROM expiry WHERE at <= ? ORDER BY at", now_ms)
+        self._database.run("DELETE FROM expiry WHERE at <= ?", now_ms)
+        return [self._erase(position) for (position,) in due]
 
     def losses(self, conversation: ConversationId) -> Sequence[Gap | Undecryptable]:
         """Return every gap and every message that could not be opened, in order."""
@@ -154,9 +216,90 @@ class Log(Table):
     def _entry(self, position: int, sealed: bytes) -> Entry:
         return Entry(position, self._decrypt(_log_cell(position), sealed, StoredEvent))  # type: ignore[arg-type]
 
+    def _refer(self, event: SaidEvent, position: int) -> None:
+        self._references.add(event, position)
+        match event:
+            case Message():
+                if event.timer:
+                    # One's own time runs from the sending: nobody marks as read what they wrote.
+                    at = round(event.received.timestamp() * 1_000) + event.timer * 1_000 if event.mine else None
+                    self._database.run("INSERT INTO expiry VALUES (?, ?, ?)", position, event.timer, at)
+                    self.timers_changed()
+                if self._is_deleted(event):
+                    self._erase(position)
+            case Deleted():
+                found = self._find(event.conversation, event.target)
+                if found is not None and found[1].account == event.account:
+                    self._erase(found[0])
+            case TimerChanged():
+                self._database.run(
+                    "INSERT INTO conversation (conversation, timer, timer_seq) VALUES (?1, ?2, ?3)"
+                    " ON CONFLICT (conversation) DO UPDATE SET timer = ?2, timer_seq = ?3 WHERE timer_seq < ?3",
+                    event.conversation.bytes,
+                    event.timer,
+                    event.seq,
+                )
+
+    def _is_deleted(self, message: Message) -> bool:
+        entries = self._referring(message, Deleted)
+        return any(each.account == message.account for each in entries)
+
+    def _as_it_stands(self, message: Message) -> Message:
+        if message.deleted:
+            return message
+        changes: dict[str, object] = {"replies": len(self._references.positions(*_name_of(message), THREAD))}
+        edits = [each for each in self._referring(message, Edited) if each.account == message.account]
+        if edits:
+            newest = max(edits, key=lambda each: each.seq)
+            changes |= {"text": newest.text, "mentions": newest.mentions, "edited": newest.written}
+        # The newest of each person and emoji decides, by the order of the log: that is the same for everybody.
+        decided = {(each.emoji, each.profile): each.on for each in _in_order(self._referring(message, Reaction))}
+        emojis = dict.fromkeys(emoji for (emoji, _), on in decided.items() if on)
+        changes["reactions"] = tuple(
+            Reactions(emoji, tuple(who for (each, who), on in decided.items() if on and each == emoji))
+            for emoji in emojis
+        )
+        return replace(message, **changes)
+
+    def _erase(self, position: int) -> Message:
+        """Leave nothing of a message but that there was one; of the edits of it neither."""
+        row = self._database.row("SELECT sealed FROM log WHERE position = ?", position)
+        assert row is not None
+        message = self._decrypt(_log_cell(position), row[0], Message)
+        gone = replace(message, text="", mentions=(), deleted=True)
+        self._put(position, gone)
+        for each in self._references.positions(*_name_of(message), "edited"):
+            (edit,) = self._entries([each])
+            if isinstance(edit, Edited):
+                self._put(each, replace(edit, text="", mentions=()))
+        return gone
+
+    def _find(self, conversation: ConversationId, ref: MessageRef) -> tuple[int, Message] | None:
+        row = self._database.row(
+            "SELECT position, sealed FROM log WHERE conversation = ? AND device = ? AND client_id = ?"
+            " AND kind = 'message'",
+            conversation.bytes,
+            ref.device.bytes,
+            ref.client_id.bytes,
+        )
+        return None if row is None else (row[0], self._decrypt(_log_cell(row[0]), row[1], Message))
+
+    def _referring(self, message: Message, kind: type[T]) -> Sequence[T]:
+        tag = str(kind.__struct_config__.tag)
+        entries = self._entries(self._references.positions(*_name_of(message), tag))
+        return [each for each in entries if isinstance(each, kind)]
+
+    def _entries(self, positions: Sequence[int]) -> Sequence[StoredEvent]:
+        entries = (self.entry(position) for position in positions)
+        return [each.event for each in entries if each is not None]
+
+    def _put(self, position: int, event: StoredEvent) -> None:
+        sealed = self._encrypt(_log_cell(position), event)
+        self._database.run("UPDATE log SET sealed = ? WHERE position = ?", sealed, position)
+
     def _insert(
         self, event: StoredEvent, keys: tuple[bytes, int | None, bytes | None, bytes | None], taken: Taken
-    ) -> None:
+    ) -> int:
         # The position is part of the associated data, so it is chosen here instead of by SQLite. It never repeats:
         # sqlite_sequence remembers the highest one even when its row is gone.
         (last,) = self._database.row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'log'") or (0,)
@@ -169,6 +312,7 @@ class Log(Table):
             int(taken),
             self._encrypt(_log_cell(position), event),
         )
+        return position
 
     def _count_lost(self, event: Gap | Undecryptable) -> None:
         """The person is told of these numbers, so the transcript may lack them."""
@@ -186,7 +330,7 @@ class Log(Table):
 
 def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | None, ClientId | None]:
     match event:
-        case Message() | Unknown():
+        case Said() | Unknown():
             return event.conversation, event.seq, event.device, event.client_id
         case Gap():
             return event.conversation, event.from_seq, None, None
@@ -204,3 +348,11 @@ def _bytes(key: UUID | None) -> bytes | None:
 
 def _log_cell(position: int) -> Cell:
     return Cell("log", "sealed", position)
+
+
+def _name_of(message: Message) -> tuple[ConversationId, MessageRef]:
+    return message.conversation, message.ref
+
+
+def _in_order(events: Iterable[T]) -> Sequence[T]:
+    return sorted(events, key=lambda each: each.seq)

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from varde.store.table import Cell, Table
+from varde_contract.bodies import Saying, Text
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 from varde_contract.secret_struct import SecretStruct
 
@@ -14,7 +15,7 @@ from varde_contract.secret_struct import SecretStruct
 class DraftKind(enum.StrEnum):
     """What a draft is for."""
 
-    TEXT = "text"
+    TEXT = "text"  # what a person says or does
     SHARE = "share"  # a sender key for a group: goes before the texts, and is no message to show
     SESSION_RESET = "mend"  # an empty message on a fresh session, because a ratchet was lost: the same
 
@@ -27,7 +28,14 @@ class Draft(SecretStruct, frozen=True):
     kind: DraftKind
     profile: ProfileId
     written_ms: int
-    text: str
+    body: Saying | None = None
+    text: str = ""
+    """Of drafts that were stored before there was more to say than text."""
+
+    @property
+    def said(self) -> Saying:
+        """What is to be said."""
+        return Text(self.text) if self.body is None else self.body
 
 
 class EncryptedDraft(Struct, frozen=True):
@@ -66,7 +74,7 @@ class OutboxTable(Table):
         return None if row is None else self._decrypt(_draft_cell(client_id), row[0], Draft)
 
     def texts(self, conversation: ConversationId) -> Sequence[Draft]:
-        """Return the texts that wait in a conversation, oldest first."""
+        """Return what a person said that waits in a conversation, oldest first."""
         rows = self._database.rows(
             "SELECT client_id, draft FROM outbox WHERE conversation = ? AND rank = 1 ORDER BY position",
             conversation.bytes,

@@ -180,8 +180,22 @@ _LINKS = """
 CREATE TABLE own_link (link BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+_REFERENCES = """
+-- Which entries of the log refer to a message, by its device and client id: its thread, reactions, edits, deletions.
+-- It may not be here yet. And when entries are to be deleted: `at` is NULL until they are read.
+CREATE TABLE reference (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, client_id BLOB NOT NULL, position INTEGER NOT NULL,
+    kind TEXT NOT NULL, PRIMARY KEY (conversation, device, client_id, kind, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE expiry (position INTEGER PRIMARY KEY, timer INTEGER NOT NULL, at INTEGER) STRICT;
+CREATE INDEX expiry_by_time ON expiry (at) WHERE at IS NOT NULL;
+-- How many seconds a message stays after it was read, as it was set last: by the number of the message that set it.
+ALTER TABLE conversation ADD COLUMN timer INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversation ADD COLUMN timer_seq INTEGER NOT NULL DEFAULT 0;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS, _LINKS),
+    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS, _LINKS, _REFERENCES),
 )
 """Each script takes the store from the version of its index to the next."""

@@ -1,0 +1,50 @@
+"""What refers to a message, by its name: replies, reactions, edits, deletions. The message itself may come later."""
+
+from collections.abc import Sequence
+
+from varde.events import Deleted, Edited, Message, Reaction
+from varde.sayings import SaidEvent
+from varde.store.table import Table
+from varde_contract.bodies import MessageRef
+from varde_contract.ids import ConversationId
+
+THREAD = "thread"
+
+
+class References(Table):
+    """An index over the log: of each entry that names a message, its position."""
+
+    def add(self, event: SaidEvent, position: int) -> None:
+        """Note what an entry refers to."""
+        for kind, target in _targets(event):
+            self._database.run(
+                "INSERT INTO reference VALUES (?, ?, ?, ?, ?)",
+                event.conversation.bytes,
+                target.device.bytes,
+                target.client_id.bytes,
+                position,
+                kind,
+            )
+
+    def positions(self, conversation: ConversationId, target: MessageRef, kind: str) -> Sequence[int]:
+        """Return the positions of the entries of a kind that name a message, in the order of their coming in."""
+        rows = self._database.rows(
+            "SELECT position FROM reference WHERE conversation = ? AND device = ? AND client_id = ? AND kind = ?"
+            " ORDER BY position",
+            conversation.bytes,
+            target.device.bytes,
+            target.client_id.bytes,
+            kind,
+        )
+        return [row[0] for row in rows]
+
+
+def _targets(event: SaidEvent) -> Sequence[tuple[str, MessageRef]]:
+    match event:
+        case Message():
+            # Replies are found by what they name, and not the other way round.
+            return [] if event.thread is None else [(THREAD, event.thread)]
+        case Reaction() | Edited() | Deleted():
+            return [(str(event.__struct_config__.tag), event.target)]
+        case _:
+            return []
