@@ -190,9 +190,9 @@ async def test_what_is_due_is_erased(room: Room, autojump_clock: MockClock, monk
         hei = room.say(bob_phone, Text("hei", timer=60))
         with room.store.transaction():
             room.log.start_timers(ROOM, hei.seq, round(began.timestamp() * 1_000))
-        await trio.sleep(59)
+        await trio.sleep(59)  # virtual: a second before the end of the timer
         assert room.now(hei).text == "hei"
-        await trio.sleep(2)
+        await trio.sleep(2)  # virtual: and a second behind it
         assert room.now(hei).deleted
         nursery.cancel_scope.cancel()
 
