@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import run
+from bench import dimensions, run
 from bench.__main__ import measure_all
 from bench.durable import measure as durable
 from bench.results import Results
@@ -90,9 +90,10 @@ def shape_of(value: Any) -> Any:
 def test_a_quick_run_writes_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quick run with windows of a moment has all figures where they were, and loses no durable message."""
     require("/usr/sbin/mosquitto", "mosquitto")
-    short = {"warm_up": 0.1, "window": 1.0, "idle_window": 0.2}
+    short = {"warm_up": 0.1, "window": 0.4, "idle_window": 0.2}
     pace = run.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
     monkeypatch.setattr(run, "QUICK", pace)
+    monkeypatch.setattr(dimensions, "IDLE_SETTLE", 0.1)
     monkeypatch.setattr(durable, "QUICK_CONNECTIONS", 4)
     monkeypatch.setattr(run, "QUICK_ENTRIES", 300)
     monkeypatch.setattr(durable, "QUICK_PACE", (0.1, 0.4))

@@ -9,7 +9,7 @@ from loadtest.report.result import read_result
 from loadtest.watch.calibration import open_node
 
 USERS = 50
-RATE = 40_000
+RATE = 20_000
 """Far more than one process makes: each message is sealed, sent, answered, received and opened in it."""
 
 
