@@ -30,8 +30,6 @@ NAMES: Final = ("db1", "db2")
 PATIENCE: Final = 60.0
 """Seconds. The longest wait is for the lease of a dead primary to end, after 20."""
 POLL: Final = 0.05
-LEADER: Final = b"/service/varde/leader"
-"""The key that has the leader's lease."""
 
 
 class Etcd:
@@ -71,16 +69,6 @@ class Etcd:
             )
         self._adopt(self._process.pid)
         wait(lambda: b"true" in _fetch(f"{client}/health"))
-
-    def end_lease(self) -> None:
-        """End the leader's lease now, as etcd does by itself when it has not been renewed for `ttl`."""
-        ((held,),) = (self._ask("kv/range", key=base64.b64encode(LEADER).decode())["kvs"],)
-        self._ask("lease/revoke", ID=held["lease"])
-
-    def _ask(self, what: str, **words: str) -> Any:
-        request = urllib.request.Request(f"http://{self.address}/v3/{what}", json.dumps(words).encode())
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - ours
-            return json.load(answer)
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -158,6 +146,11 @@ class Member:
         """Ask this one, the primary, to hand over. Returns when it has been done."""
         said = _fetch(f"http://{self._rest}/switchover", {"leader": self.name, "candidate": to})
         assert b"Successfully" in said, said
+
+    @property
+    def config(self) -> Path:
+        """Its file."""
+        return self._folder / "patroni.yml"
 
     def kill_postgres(self) -> None:
         """End the postmaster; its children follow when they notice."""
