@@ -54,6 +54,7 @@ from varde.event_stream import EventIterator
 from varde.events import (
     Change,
     Connected,
+    ContactShared,
     Deleted,
     Disconnected,
     Edited,
@@ -119,6 +120,7 @@ __all__ = [
     "CodeSent",
     "Connected",
     "ConnectionRefused",
+    "ContactShared",
     "Contacts",
     "Conversation",
     "ConversationId",

@@ -11,7 +11,7 @@ from varde.crypto.root_key import safety_number
 from varde.device import PHRASE_KEPT
 from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventIterator
-from varde.events import Event, Request
+from varde.events import ContactShared, Event, Request
 from varde.identity import Identity, default_profile
 from varde.links import LinkInfo
 from varde.own_list import OwnList
@@ -23,6 +23,7 @@ from varde.transparency import LoggedDeviceList
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.links import Link, PersonLink
+from varde_contract.names import clean_name
 from varde_contract.people import FoundBy
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import DeviceView, ProfileUpdate, SessionView
@@ -168,6 +169,23 @@ class Client:
         parsed = self.parse_link(link) if isinstance(link, str) else link
         profile = default_profile(self.identity, as_profile)
         return self.conversation(await self._services.links.use(parsed, profile))
+
+    def shared_contacts(self) -> Sequence[ContactShared]:
+        """Return the contact cards that others passed on, in the order of their coming."""
+        return self._services.store.log.shared_contacts()
+
+    async def add_shared_contact(self, card: ContactShared, name: str | None = None) -> None:
+        """Keep somebody who was passed on as a contact, pinned to the root key that the card names.
+
+        Raises ValueError where the name stands for somebody else, NotFound where they do not let this account find
+        them, UntrustedDevice where the server shows another account or root key, Refusal, Unreachable.
+        """
+        called, contacts = clean_name(name or card.name), self.contacts
+        # Whoever sends a card chooses a name for it: it must not take the place of somebody who is known by that.
+        if contacts.profile_of(called) not in {None, card.contact}:
+            raise ValueError("this name stands for somebody else")
+        await self._services.rosters.learn_pinned(card.contact, card.contact_account, card.root_hash)
+        contacts.add(called, card.contact, card.profile)
 
     async def set_user_name(self, name: str, *, as_profile: ProfileId | None = None) -> None:
         """Let a profile be found by this name, as its `found_by` allows. Raises VardeError, Refusal, Unreachable."""

@@ -13,6 +13,7 @@ from varde.services import Services
 from varde.store.outbox import Draft, DraftKind
 from varde_contract.bodies import (
     TEXT_CHARACTERS,
+    Contact,
     Delete,
     Edit,
     Mention,
@@ -25,8 +26,9 @@ from varde_contract.bodies import (
 )
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
-from varde_contract.links import GroupLink
+from varde_contract.links import GroupLink, root_key_hash
 from varde_contract.membership_statements import ChangeRole, Decline, InviteLink, Leave, Remove
+from varde_contract.names import clean_name
 from varde_contract.padding import CONTENT_BYTES
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ConversationView, MemberView
@@ -85,6 +87,20 @@ class Conversation:
         """
         self._check_own(message)
         return await self._say(Delete(message))
+
+    async def share_contact(self, profile: ProfileId, name: str | None = None) -> Sent:
+        """Pass somebody on, and vouch for them: whoever gets the card believes this account who they are.
+
+        They are called by this account's name for them, if no other is given. Raises what `send` raises, NotFound for
+        somebody whose device list this device does not have, ValueError for what is no name.
+        """
+        services = self._services
+        pinned = services.store.pins.profile(profile)
+        called = name or services.store.contacts.name_of(profile)
+        if pinned is None or called is None:
+            raise NotFound(RefusalCode.NOT_FOUND, "This device does not know that person, or no name for them.")
+        root_hash = root_key_hash(services.rosters.root_key(pinned.account))
+        return await self._say(Contact(profile, clean_name(called), pinned.account, root_hash))
 
     async def set_timer(self, seconds: int) -> Sent:
         """Have messages from now on deleted so long after they were read, on all devices; 0: never.

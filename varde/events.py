@@ -91,6 +91,18 @@ class TimerChanged(Said, frozen=True, kw_only=True, tag="timer-changed"):
     timer: int
 
 
+class ContactShared(Said, frozen=True, kw_only=True, tag="contact-shared"):
+    """Somebody passed on a contact card: `contact` of `contact_account`, whom they call `name`, and vouch for.
+
+    `Client.add_shared_contact` takes them in, if the server shows the root key that the card names.
+    """
+
+    contact: ProfileId
+    name: str
+    contact_account: AccountId
+    root_hash: bytes
+
+
 class Unknown(Struct, frozen=True, tag="unknown"):
     """Somebody wrote what this client cannot show yet: it was made by a newer one. Nothing is wrong with it."""
 
@@ -347,6 +359,7 @@ StoredEvent: TypeAlias = (
     | Edited
     | Deleted
     | TimerChanged
+    | ContactShared
     | Unknown
     | MembershipChange
     | Gap

@@ -30,6 +30,8 @@ from varde_contract.rest.people import ProfileOpening
 from varde_contract.rest.talk import STATEMENTS_PER_PAGE, ConversationView, ListHead, StatementView
 from varde_contract.transparency.entry import Entry
 
+_OTHER_KEY = "nothing was sent; ask them over another way: either what you were given is forged, or the server lies"
+
 TRIES = 3
 """Of a roster whose device lists moved on while it was fetched."""
 
@@ -233,7 +235,9 @@ class Rosters:
                 # Of any of its lists: a root key that was replaced has signed its successor, so whoever has the one
                 # that was named made all of them.
                 if root_hash not in self._trust.lists.root_hashes(account):
-                    raise UntrustedDevice("the account has another root key than the one that was named")
+                    raise UntrustedDevice(
+                        "the account has another root key than the one that was named", advice=_OTHER_KEY
+                    )
                 self._trust.pin_profile(profile, PinnedProfile(account, opening.salt))
         for event in root_key_changes(account, learned):
             self._publish(event)

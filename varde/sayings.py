@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import TypeAlias, TypedDict
 
-from varde.events import Deleted, Edited, Message, Reaction, TimerChanged
-from varde_contract.bodies import Delete, Edit, React, Saying, SetTimer, Text
+from varde.events import ContactShared, Deleted, Edited, Message, Reaction, TimerChanged
+from varde_contract.bodies import Contact, Delete, Edit, React, Saying, SetTimer, Text
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 
-SaidEvent: TypeAlias = Message | Reaction | Edited | Deleted | TimerChanged
+SaidEvent: TypeAlias = Message | Reaction | Edited | Deleted | TimerChanged | ContactShared
 
 
 class Origin(TypedDict):
@@ -37,6 +37,8 @@ def event_of(saying: Saying, origin: Origin) -> SaidEvent:
             return Deleted(**origin, target=target)
         case SetTimer(timer):
             return TimerChanged(**origin, timer=timer)
+        case Contact(contact, name, account, root_hash):
+            return ContactShared(**origin, contact=contact, name=name, contact_account=account, root_hash=root_hash)
 
 
 def saying_of(event: SaidEvent) -> Saying:
@@ -52,6 +54,8 @@ def saying_of(event: SaidEvent) -> Saying:
             return Delete(event.target)
         case TimerChanged():
             return SetTimer(event.timer)
+        case ContactShared():
+            return Contact(event.contact, event.name, event.contact_account, event.root_hash)
 
 
 def text_of(saying: Saying) -> str:

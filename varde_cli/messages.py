@@ -8,6 +8,7 @@ import trio
 
 import varde
 from varde.events import (
+    ContactShared,
     Gap,
     HistoryLost,
     MembershipChange,
@@ -17,23 +18,28 @@ from varde.events import (
     Unknown,
     Unsent,
 )
-from varde_cli.names import Names, find_conversation, open_conversation
+from varde_cli.names import Names, find_conversation, find_profile, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
 
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
 
-_KEPT = (Message, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
+_KEPT = (Message, ContactShared, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
 
 
 @click.command()
 @click.argument("to")
 @click.argument("words", nargs=-1)
 @click.option("--as", "as_profile", metavar="MODE", help="Write as this profile of yours: PRIVAT, JOBB or its address.")
+@click.option(
+    "--contact", metavar="NAME", help="Pass a contact of yours on, in place of a message, and vouch for them."
+)
 @json_option
 @home_options()
-def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None, as_json: bool) -> None:
+def send(
+    home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None, contact: str | None, as_json: bool
+) -> None:
     """Send one message and wait until it is stored.
 
     TO is as in `varde chat`. Without WORDS the message is read from standard input. Somebody you write to for the first
@@ -42,22 +48,33 @@ def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None,
     Examples:
       varde send bob "see you at eight"
       uptime | varde send self
+      varde send bob --contact kari
     """
-    text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
-    if not text.strip():
+    if contact is not None and words:
+        raise click.UsageError("A contact is passed on by itself: send the words in a message of their own.")
+    text = "" if contact is not None else " ".join(words) if words else sys.stdin.read().rstrip("\n")
+    if contact is None and not text.strip():
         raise Failure("there is nothing to send", "give the message as words, or on standard input")
 
     async def run(client: varde.Client) -> None:
         conversation = await open_conversation(client, Names(client), to, as_profile)
         sent = None
         with trio.move_on_after(_UNANSWERED if conversation.waiting else math.inf):
-            sent = await conversation.send(text)
+            if contact is None:
+                sent = await conversation.send(text)
+            else:
+                sent = await conversation.share_contact(await find_profile(client, contact), _called(contact))
         if as_json:
             print_json({"conversation": conversation.id, "sent": sent})
         else:
             click.echo("waits until they accept" if sent is None else f"sent as number {sent.seq}")
 
     run_connected(home, run)
+
+
+def _called(contact: str) -> str | None:
+    # A user name is as good a name as any; the end of an address is none.
+    return contact.removeprefix("@") if contact.startswith("@") else None
 
 
 @click.command()

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from varde_contract.errors import PeerFault
-from varde_contract.ids import ClientId, DeviceId, ProfileId, decode_binary_id
+from varde_contract.ids import AccountId, ClientId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import FIRST_WORDS_CHARACTERS, SEQ_MAX
+from varde_contract.names import NAME_CHARACTERS, clean_name
 from varde_contract.secret_struct import SecretStruct
 
 DIGEST_BYTES = 32
@@ -83,6 +84,18 @@ class SetTimer(Struct, frozen=True, array_like=True, tag="timer"):
     timer: Timer
 
 
+class Contact(SecretStruct, frozen=True, array_like=True, tag="contact"):
+    """A contact card, passed on: somebody whom the sender vouches for, by the name that the sender calls them.
+
+    It pins account and root key, so that nobody has to believe the server who that is: only the sender.
+    """
+
+    profile: ProfileId
+    name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)]
+    account: AccountId
+    root_hash: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+
+
 class GroupKey(SecretStruct, frozen=True, array_like=True, tag="group-key"):
     """The sender key of a group: opens this sender's messages from now on. Only ever inside Olm."""
 
@@ -108,7 +121,7 @@ class Invite(SecretStruct, frozen=True, array_like=True, tag="invite"):
     """That the writer has a link of the reader's: `links.PersonLink.proof`."""
 
 
-Saying: TypeAlias = Text | React | Edit | Delete | SetTimer
+Saying: TypeAlias = Text | React | Edit | Delete | SetTimer | Contact
 """What a person does in a conversation. The others are for ratchets and keys."""
 Body: TypeAlias = Saying | GroupKey | Empty | Invite
 
@@ -121,6 +134,8 @@ def check_body(body: object) -> None:
     match body:
         case Text() | Edit():
             _check_mentions(body.text, body.mentions)
+        case Contact():
+            _check_name(body.name)
         case React():
             if len(body.emoji.encode(errors="replace")) > EMOJI_BYTES or not _is_emoji(body.emoji):
                 raise PeerFault("a reaction is not an emoji")
@@ -144,6 +159,15 @@ def _check_mentions(text: str, mentions: Sequence[Mention]) -> None:
         if mention.start < end or mention.start + mention.length > len(text):
             raise PeerFault("a mention stands outside its text, or in another one")
         end = mention.start + mention.length
+
+
+def _check_name(name: str) -> None:
+    try:
+        clean = clean_name(name)
+    except ValueError:
+        clean = ""
+    if clean != name:
+        raise PeerFault("the name of a contact is not one that can be shown")
 
 
 def _is_emoji(text: str) -> bool:

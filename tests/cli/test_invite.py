@@ -198,3 +198,29 @@ def test_a_group_of_three_without_an_id(real_system: RealSystem, tmp_path: Path)
     (device,) = json.loads(real_system.run("devices", "--json", "--home", homes["gina"]))
     assert "manager" in real_system.run("devices", "manager", device["device"][-6:], "--home", homes["gina"])
     real_system.run("devices", "profiles", device["device"][-6:], "PRIVAT", "--home", homes["gina"])
+
+
+@pytest.mark.xdist_group("real-system")
+def test_a_contact_is_passed_on_by_name(real_system: RealSystem, tmp_path: Path) -> None:
+    """Jo knows Kim and Liv, and introduces Liv to Kim: shown with who vouches, kept under a name of Kim's own."""
+    homes = {name: str(tmp_path / name) for name in ("jo", "kim", "liv")}
+    for name in homes:
+        real_system.sign_up(tmp_path / name, f"{name}@{tmp_path.name}.org")
+    for name in ("kim", "liv"):
+        link = real_system.run("invite", "create", "--home", homes[name]).strip()
+        real_system.run("join", link, "--yes", "--name", name, "--home", homes["jo"])
+        real_system.run("requests", "--home", homes[name])  # lets in who came by the link
+    real_system.run("send", "kim", "--contact", "nobody", "--home", homes["jo"], code=1)
+    real_system.run("send", "kim", "words", "--contact", "liv", "--home", homes["jo"], code=2)
+    assert "sent" in real_system.run("send", "kim", "--contact", "liv", "--home", homes["jo"])
+    heard = [
+        json.loads(each) for each in real_system.run("listen", "--count", "1", "--home", homes["kim"]).splitlines()
+    ]
+    assert [(each["type"], each["name"]) for each in heard] == [("contact-shared", "liv")]
+    jo = heard[0]["profile"][-6:]
+    assert jo in real_system.run("contacts", "cards", "--home", homes["kim"])
+    real_system.run("contacts", "add", "liv", jo, "--home", homes["kim"])
+    assert "somebody else" in real_system.run("contacts", "accept", "liv", "--home", homes["kim"], code=1)
+    assert "vouched" in real_system.run("contacts", "accept", "liv", "--as", "Liv L", "--home", homes["kim"])
+    (line,) = (each for each in real_system.run("contacts", "--home", homes["kim"]).splitlines() if "Liv L" in each)
+    assert line.split()[-1] == "liv"  # which is what Kim calls Jo

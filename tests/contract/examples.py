@@ -117,6 +117,7 @@ _SAYINGS: Final[tuple[bodies.Saying, ...]] = (
     bodies.Edit(_TARGET, "hei @bob!", (_MENTION,)),
     bodies.Delete(_TARGET),
     bodies.SetTimer(604_800),
+    bodies.Contact(BOB_PRIVAT, "Bob på Tryvann", ALICE, bytes(range(32))),
 )
 ENVELOPES: Final = (
     *(replace(_FIRST, body=body) for body in _BODIES),

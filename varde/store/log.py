@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from varde.events import (
+    ContactShared,
     Deleted,
     Edited,
     Gap,
@@ -165,6 +166,12 @@ class Log(Table):
         due = self._database.rows("SELECT position FROM expiry WHERE at <= ? ORDER BY at", now_ms)
         self._database.run("DELETE FROM expiry WHERE at <= ?", now_ms)
         return [self._erase(position) for (position,) in due]
+
+    def shared_contacts(self) -> Sequence[ContactShared]:
+        """Return the contact cards that others passed on, in the order of their coming."""
+        rows = self._database.rows("SELECT position FROM log WHERE kind = 'contact-shared' ORDER BY position")
+        found = self._entries([row[0] for row in rows])
+        return [each for each in found if isinstance(each, ContactShared) and not each.mine]
 
     def losses(self, conversation: ConversationId) -> Sequence[Gap | Undecryptable]:
         """Return every gap and every message that could not be opened, in order."""

@@ -168,18 +168,19 @@ def _device_cell(device: DeviceId) -> Cell:
 
 
 class Contact(Struct, frozen=True):
-    """A name and the profile it stands for."""
+    """A name and the profile it stands for. `vouched_by` is who passed the contact on, where somebody did."""
 
     name: str
     profile: ProfileId
+    vouched_by: ProfileId | None = None
 
 
 class Contacts(Table):
     """A few names, all opened to find one: a name in the clear would be an index of friends."""
 
-    def add(self, name: str, profile: ProfileId) -> None:
+    def add(self, name: str, profile: ProfileId, vouched_by: ProfileId | None = None) -> None:
         """Let `name` stand for `profile` from now on."""
-        contact = Contact(name, profile)
+        contact = Contact(name, profile, vouched_by)
         with self._database.transaction():
             self.remove(name)
             # The number is part of the associated data, and must never be given twice: see `varde.store.log`.
@@ -206,6 +207,10 @@ class Contacts(Table):
     def profile_of(self, name: str) -> ProfileId | None:
         """Return the profile a name stands for."""
         return self.all().get(name)
+
+    def vouched_by(self, profile: ProfileId) -> ProfileId | None:
+        """Return who passed a contact on, None for one that nobody did."""
+        return {contact.profile: contact.vouched_by for _, contact in self._rows()}.get(profile)
 
     def name_of(self, profile: ProfileId) -> str | None:
         """Return the name given to a profile, the newest when there are several."""
