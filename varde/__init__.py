@@ -92,6 +92,7 @@ from varde.identity import Enrolled, Identity, Profile
 from varde.links import LinkInfo
 from varde.own_list import OwnList, RootKeyAnnouncement
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
+from varde.search import Found
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
 from varde.tasks import connect
 from varde.transparency import LoggedDeviceList
@@ -139,6 +140,7 @@ __all__ = [
     "EventIterator",
     "Expired",
     "ForkedLog",
+    "Found",
     "FoundBy",
     "Gap",
     "GapReason",

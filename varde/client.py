@@ -1,6 +1,6 @@
 """A connected client: who it is, its conversations, its account."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from varde.links import LinkInfo
 from varde.own_list import OwnList
 from varde.reconnector import TICKET
 from varde.rest import SESSION
+from varde.search import Found
 from varde.services import Services
 from varde.store.people import Contacts
 from varde.transparency import LoggedDeviceList
@@ -203,6 +204,26 @@ class Client:
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
         return await self._open(ConversationKind.SELF, as_profile, ())
+
+    async def search(
+        self,
+        words: str,
+        *,
+        conversation: ConversationId | None = None,
+        limit: int = 20,
+        before: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Found, ...]:
+        """Return the newest messages on this device in which all the words are, the newest first; at most 500.
+
+        Of a word the beginning is enough, a "phrase" is in quotation marks, and case does not matter. Edited messages
+        are found by their new text. To go on, give the `position` of the last one as `before`. The first search opens
+        the index, or makes it: `progress` is then told how many entries of how many are done. Raises VardeError for
+        more than 1,000 characters or 32 words.
+        """
+        return await self._services.search.find(
+            words, conversation=conversation, limit=limit, before=before, progress=progress
+        )
 
     def presence(self, state: PresenceState | str, *, as_profile: ProfileId | None = None) -> None:
         """Set a profile's presence. Sent once, to who is connected now; not stored."""

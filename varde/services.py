@@ -15,6 +15,7 @@ from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.rest import Rest
 from varde.rosters import Rosters
+from varde.search import Search
 from varde.store import Store
 from varde.transparency import Transparency
 
@@ -38,3 +39,4 @@ class Services:
     joins: Joins
     links: Links
     transparency: Transparency
+    search: Search

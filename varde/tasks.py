@@ -8,6 +8,7 @@ connect
       ├─ transparency             keeps the log's newest checkpoint, compares it with what others saw
       ├─ list lookups             asks the log once a day whether a contact has a newer device list
       ├─ expiry                   deletes messages whose time is over
+      ├─ search                   keeps the snapshot of its index without what was deleted
       ├─ prekeys                  uploads prekeys at the start, when few are left, and once a day
       ├─ sender lookups, retries  one short task each
       └─ conversation sender x N  one for each conversation in which something is sent
@@ -48,6 +49,7 @@ from varde.receiver import Receiver
 from varde.reconnector import ConnectionListener, Reconnector
 from varde.rest import AccessTokens, Rest
 from varde.rosters import Rosters, root_key_changes
+from varde.search import Search
 from varde.services import Services
 from varde.store import Store, Unlock, open_store
 from varde.transparency import Transparency
@@ -124,7 +126,7 @@ def put_together(
     return Services(
         *(identity, store, keychain, rest, rosters, own_list, chains, first_contact, memberships),
         NamedLists(store, keychain.trust.lists),
-        *(events, outbox, joins, links, transparency),
+        *(events, outbox, joins, links, transparency, Search(store)),
     )
 
 
@@ -155,6 +157,7 @@ class ClientTasks:
         nursery.start_soon(services.rosters.run)
         nursery.start_soon(self._prekeys.run)
         nursery.start_soon(Expiry(services.store, services.events).run)
+        nursery.start_soon(services.search.run)
         nursery.start_soon(services.transparency.run)
         nursery.start_soon(ListLookups(services.store, services.transparency).run)
         # What an earlier process wrote goes before anybody calls anything: an application may only listen.
@@ -217,6 +220,8 @@ class ClientTasks:
         self._nursery.cancel_scope.cancel()
         # Last: an ack that comes while the connection closes still reaches whoever waits for it.
         self._end(Ended("the client was closed"))
+        with trio.CancelScope(shield=True):
+            await self._services.search.aclose()
 
     def _end(self, error: VardeError) -> None:
         self._services.outbox.close(error)

@@ -24,6 +24,7 @@ from varde_cli import (
     messages,
     phrase,
     requests,
+    search,
     transparency,
     user_names,
 )
@@ -52,7 +53,7 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
         *(requests.block, requests.unblock, requests.blocked, requests.found_by),
     ),
     "Talk": (
-        *(chat.chat, messages.send, messages.listen),
+        *(chat.chat, messages.send, messages.listen, search.search),
         *(requests.requests, requests.accept, requests.decline),
         *(conversations.members, conversations.leave),
     ),

@@ -363,3 +363,20 @@ def test_notes_to_oneself(system: RealSystem, pair: Pair) -> None:
     system.run("send", "self", "buy milk", "--home", pair.alice)
     assert "notes to yourself" in system.run("chat", "self", "--home", pair.alice)
     assert "buy milk" in system.run("conversations", "--home", pair.alice)
+
+
+def test_words_are_found_on_the_device(system: RealSystem, pair: Pair) -> None:
+    """Own ones and others', everywhere or in one conversation; what is found is JSON for programs."""
+    system.run("send", "bob", "blåbærtur i morgen?", "--home", pair.alice)
+    system.run("send", "self", "kjøp blåbær", "--home", pair.alice)
+    shown = system.run("search", "BLÅBÆR", "--home", pair.alice)
+    assert [line.split("  ")[1:] for line in shown.splitlines()] == [
+        ["you", "kjøp blåbær"],
+        ["you", "blåbærtur i morgen?"],
+    ]
+    assert "tur i" in system.run("search", "blåbær", "--in", "bob", "--home", pair.alice)
+    assert "kjøp" not in system.run("search", "blåbær", "--in", "bob", "--home", pair.alice)
+    (first,) = json.loads(system.run("search", '"kjøp blåbær"', "--json", "--home", pair.alice))
+    assert (first["message"]["text"], first["hits"]) == ("kjøp blåbær", [[0, 11]])
+    assert system.run("search", "tyttebær", "--home", pair.alice) == ""
+    assert "too long" in system.run("search", "x" * 1_001, "--home", pair.alice, code=1)

@@ -131,7 +131,7 @@ class Log(Table):
 
     def message(self, conversation: ConversationId, ref: MessageRef) -> Message | None:
         """Return a message by its name, as it stands now; None where this device has none."""
-        found = self._find(conversation, ref)
+        found = self.find(conversation, ref)
         return None if found is None else self._as_it_stands(found[1])
 
     def thread(self, conversation: ConversationId, root: MessageRef) -> Sequence[Message]:
@@ -235,7 +235,7 @@ class Log(Table):
                 if self._is_deleted(event):
                     self._erase(position)
             case Deleted():
-                found = self._find(event.conversation, event.target)
+                found = self.find(event.conversation, event.target)
                 if found is not None and found[1].account == event.account:
                     self._erase(found[0])
             case TimerChanged():
@@ -281,7 +281,8 @@ class Log(Table):
                 self._put(each, replace(edit, text="", mentions=()))
         return gone
 
-    def _find(self, conversation: ConversationId, ref: MessageRef) -> tuple[int, Message] | None:
+    def find(self, conversation: ConversationId, ref: MessageRef) -> tuple[int, Message] | None:
+        """Return the position of a message by its name, and the message as it came."""
         row = self._database.row(
             "SELECT position, sealed FROM log WHERE conversation = ? AND device = ? AND client_id = ?"
             " AND kind = 'message'",

@@ -194,8 +194,20 @@ ALTER TABLE conversation ADD COLUMN timer INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conversation ADD COLUMN timer_seq INTEGER NOT NULL DEFAULT 0;
 """
 
+_UNINDEXED = """
+-- Entries of the log that were written again, or have gone: what a snapshot of the search does not know yet. Triggers,
+-- so that nobody who erases has to think of it.
+CREATE TABLE unindexed (change INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL) STRICT;
+CREATE TRIGGER log_written_again AFTER UPDATE OF sealed ON log BEGIN
+    INSERT INTO unindexed (position) VALUES (old.position);
+END;
+CREATE TRIGGER log_gone AFTER DELETE ON log BEGIN
+    INSERT INTO unindexed (position) VALUES (old.position);
+END;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS, _LINKS, _REFERENCES),
+    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS, _LINKS, _REFERENCES, _UNINDEXED),
 )
 """Each script takes the store from the version of its index to the next."""

@@ -19,6 +19,7 @@ from varde.store.log import Log
 from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
 from varde.store.ratchets import KemPrekeys, Ratchets, SenderKeyTable
+from varde.store.search import SearchTable
 from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
 from varde.store.transcript import TranscriptTable
 from varde.store.transparency import LogTable
@@ -81,8 +82,10 @@ def _setting_cell(name: str) -> Cell:
 class Store:
     """Every table over one database and one cipher. Not for several threads; nothing here is a checkpoint."""
 
-    def __init__(self, database: Database, cipher: StoreCipher) -> None:
+    def __init__(self, database: Database, cipher: StoreCipher, folder: Path | None = None) -> None:
+        """`folder` is where it lies, for what is kept beside it."""
         self._database = database
+        self.folder = folder
         self.settings = Settings(database, cipher)
         self.pins = Pins(database, cipher)
         self.conversations = Conversations(database, cipher)
@@ -97,6 +100,7 @@ class Store:
         self.own_numbers = OwnNumbers(database, cipher)
         self.transcript = TranscriptTable(database, cipher)
         self.log = Log(database, cipher)
+        self.search = SearchTable(database, cipher, self.log)
         self.contacts = Contacts(database, cipher)
         self.transparency = LogTable(database, cipher)
 
@@ -121,7 +125,7 @@ async def open_store(
     with hold_lock(home):
         database = open_file(path, connect)
         try:
-            yield Store(database, await _unlock_cipher(database, unlock, make=make))
+            yield Store(database, await _unlock_cipher(database, unlock, make=make), home)
         finally:
             database.aclose_nowait()
 
