@@ -37,6 +37,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay;
                        the host *: by the name that they asked the API by]
   VARDE_API_TLS_CERTIFICATE, VARDE_API_TLS_KEY      [none: TLS ends in front of it]
+  VARDE_API_TLS_CLIENT_CA  who may connect          [everybody; the balancer alone]
   VARDE_SMTP_URL       the mail server for codes    [none: console and outbox folder]
   VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]
   VARDE_API_ORIGINS    web pages that may call it    [none; https://chat.example.org ...]

@@ -42,6 +42,7 @@ All settings come from the environment. A wrong one is reported in one line.
   VARDE_RELAY_PROXY_PROTOCOL balancers that send it  [none; 192.0.2.7 10.0.0.0/8 ...]
   VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
   VARDE_RELAY_TLS_CERTIFICATE, VARDE_RELAY_TLS_KEY   [none: TLS ends in front of it]
+  VARDE_RELAY_TLS_CLIENT_CA  who may connect         [everybody; the balancer alone]
                              PEM files, read again when they change and at SIGHUP
   VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
                              logs, traces, reports [text on stderr; none]

@@ -7,8 +7,8 @@ from typing import Final
 
 from settings.environment import ConfigError
 
-API: Final = ("VARDE_API_TLS_CERTIFICATE", "VARDE_API_TLS_KEY")
-RELAY: Final = ("VARDE_RELAY_TLS_CERTIFICATE", "VARDE_RELAY_TLS_KEY")
+API: Final = ("VARDE_API_TLS_CERTIFICATE", "VARDE_API_TLS_KEY", "VARDE_API_TLS_CLIENT_CA")
+RELAY: Final = ("VARDE_RELAY_TLS_CERTIFICATE", "VARDE_RELAY_TLS_KEY", "VARDE_RELAY_TLS_CLIENT_CA")
 METRICS: Final = ("VARDE_METRICS_TLS_CERTIFICATE", "VARDE_METRICS_TLS_KEY", "VARDE_METRICS_TLS_CLIENT_CA")
 
 
@@ -26,15 +26,13 @@ class TlsFiles:
 
 
 def read_relay_tls(environ: Mapping[str, str]) -> TlsFiles | None:
-    """Read `VARDE_RELAY_TLS_CERTIFICATE` and `VARDE_RELAY_TLS_KEY`; None without them. Raises ConfigError."""
-    paths = _read_together(environ, RELAY)
-    return None if paths is None else TlsFiles(paths[0], paths[1])
+    """Read `VARDE_RELAY_TLS_CERTIFICATE`, `_KEY` and perhaps `_CLIENT_CA`; None without them. Raises ConfigError."""
+    return _read_served(environ, RELAY)
 
 
 def read_api_tls(environ: Mapping[str, str]) -> TlsFiles | None:
-    """Read `VARDE_API_TLS_CERTIFICATE` and `VARDE_API_TLS_KEY`; None without them. Raises ConfigError."""
-    paths = _read_together(environ, API)
-    return None if paths is None else TlsFiles(paths[0], paths[1], variables=API)
+    """Read `VARDE_API_TLS_CERTIFICATE`, `_KEY` and perhaps `_CLIENT_CA`; None without them. Raises ConfigError."""
+    return _read_served(environ, API)
 
 
 def read_metrics_tls(environ: Mapping[str, str]) -> TlsFiles | None:
@@ -44,6 +42,13 @@ def read_metrics_tls(environ: Mapping[str, str]) -> TlsFiles | None:
     """
     paths = _read_together(environ, METRICS)
     return None if paths is None else TlsFiles(paths[0], paths[1], paths[2], METRICS)
+
+
+def _read_served(environ: Mapping[str, str], variables: tuple[str, str, str]) -> TlsFiles | None:
+    *own, client_ca = variables
+    # An authority alone would leave the port open to everybody, so it asks for the other two.
+    paths = _read_together(environ, variables if environ.get(client_ca) else tuple(own))
+    return None if paths is None else TlsFiles(paths[0], paths[1], paths[2] if paths[2:] else None, variables)
 
 
 def _read_together(environ: Mapping[str, str], variables: tuple[str, ...]) -> tuple[Path, ...] | None:

@@ -108,7 +108,7 @@ class SystemSettings:
 
 def _variables(files: TlsFiles) -> dict[str, str]:
     certificate, key = str(files.certificate.absolute()), str(files.key.absolute())
-    return {name: path for pair in (API, RELAY) for name, path in zip(pair, (certificate, key), strict=True)}
+    return {name: path for pair in (API, RELAY) for name, path in zip(pair[:2], (certificate, key), strict=True)}
 
 
 def _is_here(address: Address) -> bool:

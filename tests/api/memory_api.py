@@ -1,7 +1,7 @@
 """A live API over memory stores, on a real socket, and a client of it: for everything that is not about Postgres."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -109,13 +109,15 @@ def open_client(address: str) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def serve_services(services: Services) -> AsyncIterator[tuple[str, trio.Event, trio.Event]]:
+async def serve_services(
+    services: Services, *, tls: Callable[[], ssl.SSLContext] | None = None
+) -> AsyncIterator[tuple[str, trio.Event, trio.Event]]:
     """Serve on a free port until the block ends; the address, what stops it in good order, and what is set then."""
     stopping, stopped = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[str]) -> None:
         app = create_app(services)
-        await serve_api(services.config, app, services.metrics, stopping=stopping, task_status=task_status)
+        await serve_api(services.config, app, services.metrics, stopping=stopping, tls=tls, task_status=task_status)
         stopped.set()
 
     async with trio.open_nursery() as nursery:

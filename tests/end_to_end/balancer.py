@@ -36,8 +36,13 @@ def addresses(nodes: Sequence[Program]) -> list[str]:
 
 
 @contextmanager
-def open_balancer(stack: Stack, folder: Path, *, config: str, tls: bool = False, **environ: str) -> Iterator[Balancer]:
-    """Start two relay nodes and a balancer, and have the API name the balancer. `tls`: it ends in the nodes."""
+def open_balancer(
+    stack: Stack, folder: Path, *, config: str, tls: bool = False, guarded: bool = False, **environ: str
+) -> Iterator[Balancer]:
+    """Start two relay nodes and a balancer, and have the API name the balancer.
+
+    `tls`: it ends in the nodes. `guarded`: the balancer shows a certificate to the nodes, which let in nobody else.
+    """
     haproxy = str(require("haproxy", "haproxy"))
     authority, key = Authority(), ecdsa_key()
     chain, private = authority.certify(key), pem_of(key)
@@ -48,13 +53,15 @@ def open_balancer(stack: Stack, folder: Path, *, config: str, tls: bool = False,
     (folder / "both.pem").write_bytes(chain + private)
     (folder / "haproxy.cfg").write_text(config)
     more = {"VARDE_RELAY_PROXIES": "1", **environ}
-    if tls:
+    if tls or guarded:
         more |= {
             "VARDE_RELAY_TLS_CERTIFICATE": str(folder / "chain.pem"),
             "VARDE_RELAY_TLS_KEY": str(folder / "key.pem"),
-            "VARDE_RELAY_PROXY_PROTOCOL": "127.0.0.0/8",
-            "VARDE_RELAY_PROXIES": "0",
         }
+    if tls:
+        more |= {"VARDE_RELAY_PROXY_PROTOCOL": "127.0.0.0/8", "VARDE_RELAY_PROXIES": "0"}
+    if guarded:
+        more["VARDE_RELAY_TLS_CLIENT_CA"] = str(folder / "authority.pem")
     port = free_port()
     with ExitStack() as ends:
         nodes = {name: stack.open_relay(name, **more) for name in ("relay-1", "relay-2")}

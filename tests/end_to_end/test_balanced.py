@@ -1,8 +1,10 @@
 """Real relay nodes behind a real HAProxy with the configuration that we ship: sticky, killed, drained, reloaded."""
 
 import os
+import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -324,6 +326,24 @@ async def test_a_killed_node_takes_nothing_along(balancer: Balancer, tmp_path: P
         balancer.nodes[victim].start()
         await balancer.wait_ready(*BOTH, "api-1")
         await talk.go_on()
+
+
+async def test_nodes_let_in_the_balancer_alone(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line of the page for operators: people talk through it; nobody else gets an answer."""
+    page = (ROOT / "docs/operations/internal-tls.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^default-server ssl .*$", page, re.MULTILINE)
+    line = line.replace("/etc/haproxy/tls/ca.pem", str(tmp_path / "authority.pem"))
+    line = line.replace("/etc/haproxy/tls/both.pem", str(tmp_path / "both.pem"))
+    config = CONFIG.read_text().replace("backend relay\n", f"backend relay\n    {line}\n")
+    with open_balancer(stack, tmp_path, config=config, guarded=True) as balancer:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        async with talking(balancer, tmp_path) as talk:
+            await talk.go_on()
+        trusting = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+        (first, _) = addresses(list(balancer.nodes.values()))
+        async with httpx.AsyncClient(verify=trusting) as stranger:
+            with pytest.raises(httpx.TransportError):
+                await stranger.get(f"https://{first}/v1/health")
 
 
 async def test_tls_is_passed_through(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
