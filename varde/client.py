@@ -188,14 +188,24 @@ class Client:
         await self._services.rosters.learn_pinned(card.contact, card.contact_account, card.root_hash)
         contacts.add(called, card.contact, card.profile)
 
+    def user_name(self, *, as_profile: ProfileId | None = None) -> str | None:
+        """Return the user name of a profile as this device set it last: the server keeps only a hash of it."""
+        profile = default_profile(self.identity, as_profile)
+        return self._services.store.settings.find(_user_name_of(profile), str)
+
     async def set_user_name(self, name: str, *, as_profile: ProfileId | None = None) -> None:
         """Let a profile be found by this name, as its `found_by` allows. Raises VardeError, Refusal, Unreachable."""
-        profile = default_profile(self.identity, as_profile)
-        await self._services.rest.set_user_name(profile, _user_name(name))
+        profile, normal = default_profile(self.identity, as_profile), _user_name(name)
+        await self._services.rest.set_user_name(profile, normal)
+        with self._services.store.transaction():
+            self._services.store.settings.put(_user_name_of(profile), normal)
 
     async def remove_user_name(self, *, as_profile: ProfileId | None = None) -> None:
         """Let a profile be found by no user name. Raises Refusal, Unreachable."""
-        await self._services.rest.remove_user_name(default_profile(self.identity, as_profile))
+        profile = default_profile(self.identity, as_profile)
+        await self._services.rest.remove_user_name(profile)
+        with self._services.store.transaction():
+            self._services.store.settings.remove(_user_name_of(profile))
 
     async def find_user_name(self, name: str) -> ProfileId:
         """Return whose user name it is, by the server's word: compare safety numbers. Raises VardeError, NotFound."""
@@ -328,6 +338,10 @@ class Client:
             if page.next is None:
                 return
             after = page.next
+
+
+def _user_name_of(profile: ProfileId) -> str:
+    return f"user-name-{profile}"
 
 
 def _user_name(typed: str) -> str:

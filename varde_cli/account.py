@@ -105,7 +105,8 @@ def signup(
     hand_over_phrase(enrolled.recovery_phrase or "", ask=asks_back)
     if asks_back:
         run_client(lambda: varde.forget_phrase(home.folder, home.unlock))
-    click.echo(f"\nNext: {program_name()} chat, or {program_name()} chat <somebody's address>")
+    program = program_name()
+    click.echo(f"\nNext: {program} invite create, a link to give to people; or {program} join, with one that you got.")
 
 
 @click.command()
@@ -289,7 +290,7 @@ def _api_url(given: str | None) -> str:
 
 
 def _show_addresses(profiles: tuple[Profile, ...]) -> None:
-    click.echo("\nYour addresses, to give to people who shall write to you:")
+    click.echo("\nYour addresses:")
     for profile in profiles:
         click.echo(f"    {profile.type:<6}  {profile.id}")
 

@@ -3,7 +3,7 @@
 import click
 
 import varde
-from varde_cli.names import Names, check_name, find_profile, open_conversation, short
+from varde_cli.names import Names, check_name, find_profile, open_conversation
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table, printable
 from varde_cli.run import Failure, run_connected
@@ -37,7 +37,7 @@ def list_contacts(home: Home, *, as_json: bool) -> None:
             names = Names(client)
             by = {each: client.contacts.vouched_by(each) for each in known.values()}
             vouched = {each: "" if who is None else names.of(who) for each, who in by.items()}
-            rows = ((name, short(profile), vouched[profile]) for name, profile in known.items())
+            rows = ((name, str(profile), vouched[profile]) for name, profile in known.items())
             print_table(("NAME", "ADDRESS", "VOUCHED FOR BY"), rows)
         else:
             click.echo("No contacts yet. Make a link with varde invite create, or use one with varde join.")

@@ -136,8 +136,9 @@ def blocked(home: Home, *, as_json: bool) -> None:
 def found_by(home: Home, whom: str | None, *, as_profile: str | None) -> None:
     """Show or set who may ask you into a conversation.
 
-    everyone: who knows your address. shared: who is in a conversation with you already. nobody: you ask, and nobody
-    else. To all others it is as if you did not exist. Requests that wait stay.
+    everyone: who knows your address or user name. shared: who is in a conversation with you already. nobody: you ask,
+    and nobody else. To all others it is as if you did not exist. Requests that wait stay. Who has a link to you
+    (`varde invite`) may ask in any case.
 
     Examples:
       varde found-by

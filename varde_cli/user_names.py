@@ -42,6 +42,19 @@ def set_name(home: Home, name: str, *, as_profile: str | None) -> None:
     run_connected(home, run)
 
 
+@username.command("show")
+@as_option
+@home_options()
+def show_name(home: Home, *, as_profile: str | None) -> None:
+    """Show the name that this device set last."""
+
+    async def run(client: varde.Client) -> None:
+        name = client.user_name(as_profile=Names(client).own_profile(as_profile))
+        click.echo(name or "No user name was set on this device.")
+
+    run_connected(home, run)
+
+
 @username.command("remove")
 @as_option
 @home_options()

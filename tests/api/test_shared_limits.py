@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from api.__main__ import _run_shared_budgets
-from api.services import Services, make_services
+from api.services import LOOK_UPS, Services, make_services
 from domain.budgets import ALLOWANCES, Budget, Budgets
 from domain.ports import Stores
 from domain.spending import PERIOD
@@ -39,7 +39,9 @@ async def test_sign_in_limits_and_budgets_hold_across_processes(
     requests = ALLOWANCES[Budget.REQUESTS].burst
     for services, part in (one, 1), (other, 1 / 8):
         assert services.sign_in_limit.spend(NETWORK, BURST * part) is None
+        assert services.look_up_limit.spend(NETWORK, LOOK_UPS.burst * part) is None
         assert services.budgets.spend(alice.account, Budget.REQUESTS, requests * part) is None
     await trio.sleep(2 * PERIOD + 0.5)  # in time that jumps: each has told, and heard
     assert other.sign_in_limit.spend(NETWORK) is not None
+    assert other.look_up_limit.spend(NETWORK) is not None
     assert other.budgets.spend(alice.account, Budget.REQUESTS) is not None

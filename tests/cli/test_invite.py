@@ -168,10 +168,12 @@ def test_a_user_name_is_set_and_found(real_system: RealSystem, tmp_path: Path) -
     real_system.sign_up(tmp_path / "frank", f"frank@{tmp_path.name}.org")
     name = f"erin.{os.urandom(6).hex()}"
     assert name in real_system.run("username", "set", name.upper(), "--home", erin).lower()
+    assert real_system.run("username", "show", "--home", erin) == f"{name}\n"
     found = json.loads(real_system.run("find", f"@{name}", "--save", "erin", "--json", "--home", frank))
     assert found["profile"] == str(who.profiles[0].id)
     assert json.loads(real_system.run("contacts", "--json", "--home", frank)) == {"erin": found["profile"]}
     real_system.run("username", "remove", "--home", erin)
+    assert "No user name" in real_system.run("username", "show", "--home", erin)
     assert "Nobody can be found" in real_system.run("find", name, "--home", frank, code=1)
 
 

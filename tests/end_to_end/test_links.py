@@ -17,7 +17,7 @@ from tests.end_to_end.test_consent import address, listening
 from varde.events import LinkUsed
 from varde.first_words import link_proof
 from varde_contract.links import PersonLink, root_key_hash
-from varde_contract.rest.talk import ChainHead
+from varde_contract.rest.talk import ChainHead, Requests
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 
@@ -169,6 +169,29 @@ async def test_a_server_that_lets_more_people_ask_lets_nobody_in(
         assert [each.by_link for each in await hers.requests() if each.conversation == other.id] == [False]
         assert again.waiting
         assert other.waiting
+
+
+async def test_first_words_of_others_let_nobody_in(stack: Stack, tmp_path: Path) -> None:
+    """A server that shows the words of who has the link in the request of somebody who has not: they open nothing."""
+    alice, bob, mallory = await people(stack, tmp_path, "alice", "bob", "mallory")
+    async with connected((bob, "laptop"), (mallory, "laptop")) as (his, mallorys):
+        async with connected((alice, "laptop")) as (hers,):
+            link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1), uses=9)
+        asked, strange = await his.use_link(link), await mallorys.open_dm(link.profile)
+        async with connected((alice, "laptop")) as (hers,):
+            honest, hers_rest = hers._services.rest.requests, hers._services.rest
+
+            async def bent() -> Requests:
+                shown = {each.conversation: each for each in (await honest()).invitations}
+                said = shown[asked.id].words
+                assert said is not None
+                words = replace(said, profile=address(mallorys), device=mallorys.identity.device)
+                return Requests((replace(shown[strange.id], words=words),))
+
+            hers_rest.requests = bent  # type: ignore[method-assign] # the server's answer
+            (request,) = await hers.requests()
+            assert (request.conversation, request.by_link, request.text) == (strange.id, False, None)
+            assert strange.waiting
 
 
 async def test_a_link_to_a_person_takes_them_into_no_group(stack: Stack, tmp_path: Path) -> None:
