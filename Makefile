@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench load simulate chaos schema lock release clean
+.PHONY: help up demo test check bench load simulate chaos schema pictures lock release clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ schema: .venv/.dev ## write the generated files again: JSON Schema, OpenAPI, pag
 	$(BIN)/python -m tests.metrics_documentation
 	$(BIN)/python -m tests.conformance.documentation
 	$(BIN)/python -m loadtest.report.schema
+
+pictures: .venv/.dev ## draw the screens of the command line anew, into docs/pictures/
+	@$(BIN)/python -m tests.cli.chat.pictures
 
 LOCK := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-build-isolation --no-emit-index-url \
   --no-emit-package varde --no-emit-package varde-server --custom-compile-command "make lock"

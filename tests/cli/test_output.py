@@ -1,10 +1,8 @@
-"""The small pieces of the command line: homes, tables, marks, the screen, lines from a pipe.
+"""The small pieces of the command line: homes, tables, times, and what a terminal is given to show.
 
 Nothing here needs a server or a terminal.
 """
 
-import io
-import os
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,38 +15,13 @@ from hypothesis import strategies as st
 
 from tests.ids import id_of
 from varde import KeyFile, Passphrase
-from varde.events import Receipt
 from varde.store.store import STORE_NAME
-from varde_cli.chat.terminal import PROMPT, PipeInput, Screen, open_lines
-from varde_cli.chat.view import ReceiptMarks
 from varde_cli.names import as_uuid
 from varde_cli.options import choose_home
 from varde_cli.output import format_time, print_table, printable
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import ProfileId
 
-BOB, CAROL = ProfileId(id_of(1)), ProfileId(id_of(2))
-ROOM = ConversationId(id_of(9))
-
-
-class Typed:
-    """A keyboard with something on it."""
-
-    def __init__(self, typed: str | None) -> None:
-        self.typed = typed
-
-    def read_line(self) -> str:
-        """Nobody types here."""
-        raise EOFError
-
-
-def delivered(profile: ProfileId, upto: int) -> Receipt:
-    """A delivered receipt."""
-    return Receipt(ROOM, profile, upto, read=False)
-
-
-def read(profile: ProfileId, upto: int) -> Receipt:
-    """A read receipt."""
-    return Receipt(ROOM, profile, upto, read=True)
+BOB = ProfileId(id_of(1))
 
 
 def test_the_home_is_the_option_then_the_environment_then_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +74,7 @@ def test_today_is_shown_as_a_time_only() -> None:
 
 @given(st.text())
 def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_a_command(text: str) -> None:
-    """No control character is left, but for the ends of lines and tabs; what can be read stays."""
+    """No control character is left, but for the ends of lines and tabs, and nothing that turns the writing around."""
     shown = printable(text)
     assert all(unicodedata.category(each) not in {"Cc", "Cs", "Zl", "Zp"} or each in "\n\t" for each in shown)
     assert not {unicodedata.bidirectional(each) for each in shown} & {"LRE", "RLE", "LRO", "RLO", "LRI", "RLI", "FSI"}
@@ -112,60 +85,6 @@ def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_a_command(text: s
 def test_ids_and_names_are_told_apart(text: str, found: UUID | None) -> None:
     """What is an id is never taken for a name."""
     assert as_uuid(text) == found
-
-
-def test_a_mark_is_told_once_for_each_step() -> None:
-    """Delivered, then read, each once for each person; nothing about messages of others."""
-    receipt_marks = ReceiptMarks()
-    assert not receipt_marks.take(delivered(BOB, 1)), "nothing was sent yet"
-    receipt_marks.sent(3)
-    assert not receipt_marks.take(delivered(BOB, 2)), "an earlier message"
-    assert receipt_marks.take(delivered(BOB, 3))
-    assert not receipt_marks.take(delivered(BOB, 3))
-    assert receipt_marks.take(read(BOB, 4))
-    assert not receipt_marks.take(delivered(BOB, 4)), "read is more than delivered"
-    assert receipt_marks.take(delivered(CAROL, 3))
-    receipt_marks.sent(5)
-    assert receipt_marks.take(read(BOB, 5))
-    assert receipt_marks.read[BOB] == 5
-
-
-def test_a_line_comes_above_what_is_being_typed() -> None:
-    """Half a line of one's own gives way, and stands again below."""
-    out = io.StringIO()
-    Screen(out, Typed("half a li"), live=True, colour=False).line("incoming")
-    assert out.getvalue() == f"\r\x1b[Jincoming\n{PROMPT}half a li"
-
-
-def test_what_is_typed_over_several_rows_gives_way_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long line takes more than one row of the terminal; all of them are cleared."""
-    monkeypatch.setenv("COLUMNS", "20")
-    out = io.StringIO()
-    Screen(out, Typed("x" * 50), live=True, colour=False).line("incoming")
-    assert out.getvalue() == f"\x1b[2A\r\x1b[Jincoming\n{PROMPT}{'x' * 50}"
-
-
-def test_without_a_terminal_there_are_only_lines() -> None:
-    """A pipe gets what was said and nothing else."""
-    out = io.StringIO()
-    screen = Screen(out, Typed(None), live=False, colour=False)
-    screen.line("one \x1b[2J", bold=True)
-    screen.forget_typed("two")
-    assert out.getvalue() == "one �[2J\n"
-
-
-async def test_lines_of_a_pipe_come_whole_and_end_with_it() -> None:
-    """However the bytes arrive: lines come out whole, the last one also without an end, and broken text is no end."""
-    reading, writing = os.pipe()
-    os.write(writing, b"one\r\ntw")
-    got: list[str] = []
-    async with open_lines(PipeInput(reading)) as lines:
-        got.append(await lines.receive())
-        os.write(writing, "o\n\n\N{SNOWMAN}".encode() + b"\xff")
-        os.close(writing)
-        got += [line async for line in lines]
-    os.close(reading)
-    assert got == ["one", "two", "", "☃�"]
 
 
 @pytest.mark.parametrize(

@@ -160,31 +160,34 @@ def test_listen_prints_at_once_and_ends_on_ctrl_c(system: RealSystem, pair: Pair
 
 
 def test_two_people_chat_side_by_side(system: RealSystem, pair: Pair) -> None:
-    """What one types the other sees as it comes, in between is what is half typed, and marks say who has read."""
+    """What one types the other sees as it comes; several pasted lines hide nothing; marks say who has read."""
     with open_terminal(system.environ(), "chat", "--home", pair.bob) as bob:
-        bob.read_until("/help for commands")
+        bob.see("find>", "● online")
         with open_terminal(system.environ(), "chat", "bob", "--home", pair.alice) as alice:
-            assert "chat with bob" in alice.read_until("/help for commands")
-            alice.read_until("> ")
-            alice.type("Hi Bob\n")
-            alice.read_until("Hi Bob ✓")
-            bob.read_until("Hi Bob")
-            bob.read_until("> ")
-            alice.read_until("✓✓ read: bob")
-            alice.type("half a li")
-            alice.read_until("half a li")
-            bob.read_until("is typing")
-            bob.type("Hi Alice\n")
-            assert "bob" in alice.read_until("Hi Alice")
-            alice.read_until("> half a li")
-            alice.type("ne\n")
-            alice.read_until("half a line ✓")
-            bob.read_until("half a line")
-            alice.type("/members\n")
-            alice.read_until(pair.bob_address)
-            alice.type("/nonsense\n")
-            alice.read_until("there is no /nonsense")
-            alice.type("/quit\n")
+            alice.see("▌bob", "● online")
+            alice.type("Hi Bob")
+            alice.see("> Hi Bob")
+            alice.type("\r")
+            alice.see("Hi Bob ✓")
+            bob.see("Hi Bob", " 1 ")
+            bob.type("\r")
+            bob.see("── unread")
+            alice.see("Hi Bob ✓✓")
+            alice.type("\x1b[200~one\ntwo\nthree\n\x1b[201~")
+            alice.see("three")
+            bob.see("typing …")
+            for text in ("first of bob", "second of bob"):
+                bob.type(text)
+                bob.see(f"> {text}")
+                bob.type("\r")
+                bob.see(f"{text} ✓")
+            alice.see("Hi Bob", "first of bob", "second of bob", "> one", "three")
+            alice.type("\r")
+            alice.see("Hi Bob", "first of bob", "second of bob", "one", "three")
+            bob.see("Hi Bob", "first of bob", "second of bob", "one", "two", "three")
+            alice.type("/members\r")
+            alice.see(pair.bob_address)
+            alice.type("/quit\r")
             assert alice.wait_end() == 0
         bob.type("\x03")
         assert bob.wait_end() == 130
@@ -207,13 +210,13 @@ def test_a_chat_goes_on_when_the_relay_was_killed(system: RealSystem, pair: Pair
     """What is written while nothing is there waits, and goes out when the relay is back, without anybody's help."""
     starts = system.ready["starts"]["relay"]
     with open_terminal(system.environ(), "chat", "bob", "--home", pair.alice) as alice:
-        alice.read_until("> ")
-        alice.type("before\n")
-        alice.read_until("before ✓")
+        alice.see("▌bob", "● online")
+        alice.type("before\r")
+        alice.see("before ✓")
         subprocess.run(("kill", "-9", str(system.ready["pids"]["relay"])), check=True)
-        alice.read_until("offline; what you write waits here")
-        alice.type("meanwhile\n")
-        alice.read_until("meanwhile ✓")
+        alice.see("○ offline")
+        alice.type("meanwhile\r")
+        alice.see("meanwhile ✓")
         alice.type("\x04")
         assert alice.wait_end() == 0
     system.wait_line("relay is back", starts)

@@ -81,10 +81,11 @@ def test_the_contract_can_live_in_a_locust_process() -> None:
 
 
 def test_asyncio_lives_on_its_island() -> None:
-    """Only storage, its tests, and three kinds of programs that the load rooms start; everything else is Trio."""
+    """Only storage, the full-screen chat, and three kinds of programs that the load rooms start; all else is Trio."""
     # Seeding is a program of its own that ends: one COPY over asyncpg, without a server's life around it.
     load = ("bench/servers/", "bench/costs.py", "loadtest/crowd/seeding.py")
-    others = ("storage/", "tests/storage/", *load)
+    # The chat's screen is prompt_toolkit, whose loop it is. The client has a thread of its own.
+    others = ("storage/", "tests/storage/", "varde_cli/chat/", "tests/cli/chat/", *load)
     found = [
         f"{source.at(node)} {module}"
         for source in tree.sources(*tree.ROOMS, "tests")

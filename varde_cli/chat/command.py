@@ -1,72 +1,52 @@
-"""`varde chat`: the options, and which conversation is opened."""
+"""`varde chat`: the options, and which kind of chat is opened."""
 
+import asyncio
 import os
 import sys
 
 import click
 
-import varde
-from varde.events import Message
-from varde_cli.chat.slash_commands import run_slash_command
-from varde_cli.chat.terminal import LineInput, Screen, open_input
-from varde_cli.chat.view import ChatView
-from varde_cli.names import Names, open_conversation
 from varde_cli.options import Home, home_options
-from varde_cli.run import Failure, run_client
-from varde_contract.ids import ConversationId
 
 
 @click.command()
 @click.argument("who", required=False)
 @click.option("--as", "as_profile", metavar="MODE", help="Write as this profile of yours: PRIVAT, JOBB or its address.")
 @home_options()
-def chat(home: Home, who: str | None, *, as_profile: str | None) -> None:
-    """Chat: history first, then live, until Ctrl-D or /quit.
+def chat(home: Home, who: str | None, *, as_profile: str | None) -> int:
+    """Chat on the whole screen: conversations beside messages, until Ctrl-D.
 
     WHO is a contact's name, a user name with an @, the end of a conversation's id as `varde conversations` shows it, or
-    `self` for notes to yourself. Without it, your only conversation is opened; when there is none yet, the first that
-    somebody begins with you.
+    `self` for notes to yourself. Without it, choose from the list: arrow keys and Enter, or type a part of the name.
 
-    What you write while offline is kept and sent later. With piped input every line is sent, and the end of the input
-    ends the chat.
+    Enter sends, Alt-Enter begins a new line. Up selects a message: r replies, + reacts, e edits, d deletes, t shows the
+    thread. PageUp goes back, Ctrl-F searches, Esc leaves whatever is open, Ctrl-R connects now. /help lists commands;
+    a message that begins with a slash is written with two. What you write while offline is kept and sent later.
+
+    With a pipe instead of a terminal, or TERM=dumb, lines are read and printed: every line is sent, and the end of the
+    input ends the chat.
 
     Examples:
+      varde chat
       varde chat bob
       varde chat @kari_n
       echo "on my way" | varde chat bob
     """
-    live = sys.stdin.isatty() and sys.stdout.isatty()
+    # Only here: the screen's library takes a tenth of a second to import, which no other command shall wait for.
+    from varde_cli.chat.local import open_local  # noqa: PLC0415
+    from varde_cli.chat.remote import Remote  # noqa: PLC0415
 
-    async def run(line_input: LineInput) -> None:
-        screen = Screen(sys.stdout, line_input, live=live, colour=live and "NO_COLOR" not in os.environ)
-        async with varde.connect(home.folder, home.unlock) as client:
-            names = Names(client)
-            conversation = await _choose(client, names, screen, who, as_profile)
-            await ChatView(client, conversation, names, screen, run_slash_command).run(line_input)
+    whole_screen = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    with open_local(home) as start:
 
-    with open_input() as line_input:
-        run_client(lambda: run(line_input))
+        async def run() -> int:
+            remote = Remote(await start())
+            if whole_screen:
+                from varde_cli.chat.application import Screen  # noqa: PLC0415
 
+                return await Screen(remote).run(who, as_profile)
+            from varde_cli.chat.plain import PlainChat  # noqa: PLC0415
 
-async def _choose(
-    client: varde.Client, names: Names, screen: Screen, who: str | None, as_profile: str | None
-) -> varde.Conversation:
-    if who is not None:
-        return await open_conversation(client, names, who, as_profile)
-    known = await client.conversations()
-    if len(known) > 1:
-        raise Failure("there are several conversations", "name one; `varde conversations` lists them")
-    if known:
-        return known[0]
-    screen.line("Nobody has written to you yet. Give people a link of `varde invite create`, or an address:", bold=True)
-    for profile in client.identity.profiles:
-        screen.line(f"    {profile.id}  ({profile.type})")
-    return client.conversation(await _wait_first(client))
+            return await PlainChat(remote, sys.stdout).run(who, as_profile)
 
-
-async def _wait_first(client: varde.Client) -> ConversationId:
-    # No deadline: a person waits for a person, and Ctrl-C ends it.
-    async for event in client.events():
-        if isinstance(event, Message):
-            return event.conversation
-    raise AssertionError("events end with an error only")
+        return asyncio.run(run())

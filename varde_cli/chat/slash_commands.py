@@ -1,82 +1,114 @@
 """The slash commands of a chat: each shows or changes something, none sends text."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
-from varde_cli.chat.view import HISTORY, ChatView
-from varde_cli.names import check_name, find_profile
+from varde_cli.chat.remote import Remote
+from varde_cli.names import check_name
 from varde_cli.run import Failure
-from varde_contract.talk import ConversationKind
+from varde_contract.ids import ConversationId
+
+HISTORY: Final = 20
+_MOST: Final = 6
+"""Digits of a number of messages: SQLite takes none beyond 63 bits, and nobody reads a million."""
+
+
+class View(Protocol):
+    """The chat that a command is written in."""
+
+    def end(self, how: int) -> None:
+        """End it."""
+
+    async def show_history(self, conversation: ConversationId, count: int) -> None:
+        """Show the last messages, so many."""
+
+
+class Context(NamedTuple):
+    """What a command works on."""
+
+    chat: View
+    remote: Remote
+    conversation: ConversationId
+
 
 HISTORY_DIGITS: Final = 6
 
 
 class SlashCommand(NamedTuple):
-    """One command: how it is written, what it does, and the doing."""
+    """One command: how it is written, what it does, and the doing, which returns what is to be shown."""
 
     usage: str
     meaning: str
-    run: Callable[[ChatView, str], Awaitable[None]]
+    run: Callable[[Context, str], Awaitable[Sequence[str]]]
 
 
-async def run_slash_command(view: ChatView, line: str) -> None:
-    """Run what a line says. An unknown command is answered with the known ones."""
-    word, _, rest = line[1:].strip().partition(" ")
-    command = COMMANDS.get(word)
-    if command is None:
-        view.screen.line(f"   there is no /{word}; /help lists what there is", dim=True)
-        return
-    try:
-        await command.run(view, rest.strip())
-    except Failure as failure:
-        view.screen.line(f"   {failure}. {failure.advice}", fg="bright_red")
+def command_of(text: str) -> tuple[str | None, str]:
+    """Tell commands from messages: return a command without its slash, or None, and what is to be sent.
+
+    A message that begins with a slash is written with two.
+    """
+    if text.startswith("//"):
+        return None, text[1:]
+    return (text[1:], "") if text.startswith("/") else (None, text)
 
 
-async def _help(view: ChatView, _rest: str) -> None:
-    for command in COMMANDS.values():
-        view.screen.line(f"   {command.usage:<18}{command.meaning}", dim=True)
-    view.screen.line("   everything else is sent as it is", dim=True)
+async def run_slash_command(context: Context, command: str) -> Sequence[str]:
+    """Run what stands behind a slash, and return lines to show. Raises Failure, VardeError."""
+    word, _, rest = command.strip().partition(" ")
+    found = COMMANDS.get(word)
+    if found is None:
+        first = word.split("\n")[0]
+        raise Failure(f"there is no /{first}", "/help lists what there is; // begins a message with a slash")
+    return await found.run(context, rest.strip())
 
 
-async def _quit(view: ChatView, _rest: str) -> None:
-    view.over.set()
+async def _help(_context: Context, _rest: str) -> Sequence[str]:
+    lines = [f"{command.usage:<18}{command.meaning}" for command in COMMANDS.values()]
+    return [*lines, "//...             a message that begins with /", "everything else is sent as it is"]
 
 
-async def _members(view: ChatView, _rest: str) -> None:
-    for member in view.conversation.members:
-        state = view.seen.get(member.profile, "")
-        view.screen.line(f"   {view.names.of(member.profile):<12}{member.role.value:<8}{member.profile}  {state}")
+async def _quit(context: Context, _rest: str) -> Sequence[str]:
+    context.chat.end(0)
+    return ()
 
 
-async def _history(view: ChatView, rest: str) -> None:
-    # `isdigit` takes ² for one, and SQLite no number beyond 63 bits.
-    if rest and not (rest.isascii() and rest.isdecimal() and len(rest) <= HISTORY_DIGITS):
+async def _members(context: Context, _rest: str) -> Sequence[str]:
+    members = await context.remote.members(context.conversation)
+    return [f"{each.name:<12}{each.role.value:<8}{each.profile}" for each in members]
+
+
+async def _history(context: Context, rest: str) -> Sequence[str]:
+    # `isdigit` takes ² for one.
+    if rest and not (rest.isascii() and rest.isdecimal() and len(rest) <= _MOST):
         raise Failure("that is not a number of messages", "Write for example /history 50.")
-    view.show_history(int(rest or HISTORY))
+    await context.chat.show_history(context.conversation, int(rest or HISTORY))
+    return ()
 
 
-async def _invite(view: ChatView, rest: str) -> None:
-    if not rest:
-        raise Failure("whom?", "Write /invite and a contact's name, or @ and a user name.")
-    if view.conversation.kind is not ConversationKind.GROUP:
-        raise Failure("only a group takes more members", "Make one with: varde group create")
-    await view.conversation.invite(await find_profile(view.client, rest))
-
-
-async def _name(view: ChatView, rest: str) -> None:
-    others = [each.profile for each in view.conversation.members if not view.names.is_mine(each.profile)]
+async def _name(context: Context, rest: str) -> Sequence[str]:
+    mine = await context.remote.whoami()
+    others = [each for each in await context.remote.members(context.conversation) if each.profile not in mine]
     if not rest or len(others) != 1:
         raise Failure("that names nobody", "Write /name and a name in a chat of two; otherwise: varde contacts add")
-    view.client.contacts.add(check_name(rest), others[0])
-    view.screen.line(f"   from now on this is {rest}", dim=True)
+    await context.remote.add_contact(check_name(rest), others[0].profile)
+    return [f"from now on this is {rest}"]
 
 
-async def _who(view: ChatView, _rest: str) -> None:
-    view.screen.line(f"   conversation {view.conversation.id}")
-    for mine in view.client.identity.profiles:
-        view.screen.line(f"   you are {mine.id} ({mine.type})")
-    for profile, state in view.seen.items():
-        view.screen.line(f"   {view.names.of(profile)} is {state}")
+async def _who(context: Context, _rest: str) -> Sequence[str]:
+    mine = await context.remote.whoami()
+    return [f"conversation {context.conversation}", *(f"you are {each}" for each in mine)]
+
+
+async def _invite(context: Context, rest: str) -> Sequence[str]:
+    if not rest:
+        raise Failure("whom?", "Write /invite and a contact's name, or @ and a user name.")
+    await context.remote.invite(context.conversation, rest)
+    return [f"{rest} is invited"]
+
+
+async def _reconnect(context: Context, _rest: str) -> Sequence[str]:
+    await context.remote.reconnect()
+    return ()
 
 
 COMMANDS: Final = {
@@ -86,5 +118,6 @@ COMMANDS: Final = {
     "history": SlashCommand("/history [count]", "show earlier messages", _history),
     "invite": SlashCommand("/invite <name>", "invite somebody into a group", _invite),
     "name": SlashCommand("/name <name>", "remember the other by a name, on this device", _name),
-    "who": SlashCommand("/who", "who you are here, and who is there now", _who),
+    "who": SlashCommand("/who", "which conversation this is, and who you are in it", _who),
+    "reconnect": SlashCommand("/reconnect", "try to connect now", _reconnect),
 }
