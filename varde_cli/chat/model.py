@@ -252,7 +252,12 @@ def take_members(state: State, conversation: ConversationId, members: Iterable[M
     found = tuple(members)
     names = {**state.names, **{each.profile: each.name for each in found}}
     talk = state.talks.get(conversation, Talk())
-    others = {each.profile: (each.delivered, each.read) for each in found if each.profile not in state.mine}
+    # What was told meanwhile may be newer than what was asked for.
+    others = {}
+    for each in found:
+        if each.profile not in state.mine:
+            got, read = talk.positions.get(each.profile, (0, 0))
+            others[each.profile] = (max(got, each.delivered), max(read, each.read))
     return _with_talk(replace(state, names=names), conversation, replace(talk, positions=others))
 
 
