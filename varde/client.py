@@ -19,14 +19,13 @@ from varde.reconnector import TICKET
 from varde.rest import SESSION
 from varde.search import Found
 from varde.services import Services
-from varde.store.people import Contacts
+from varde.store.people import Contacts, NamedAccount
 from varde.transparency import LoggedDeviceList
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.links import Link, PersonLink
 from varde_contract.names import clean_name
 from varde_contract.people import FoundBy
-from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import DeviceView, ProfileUpdate, SessionView
 from varde_contract.talk import ConversationKind, PresenceState
 from varde_contract.user_names import UserNameFault, normal_user_name
@@ -185,7 +184,7 @@ class Client:
         # Whoever sends a card chooses a name for it: it must not take the place of somebody who is known by that.
         if contacts.profile_of(called) not in {None, card.contact}:
             raise ValueError("this name stands for somebody else")
-        await self._services.rosters.learn_pinned(card.contact, card.contact_account, card.root_hash)
+        await self._services.rosters.learn_profile(card.contact, NamedAccount(card.contact_account, card.root_hash))
         contacts.add(called, card.contact, card.profile)
 
     def user_name(self, *, as_profile: ProfileId | None = None) -> str | None:
@@ -277,9 +276,7 @@ class Client:
     def safety_number(self, account: AccountId) -> str:
         """Return 60 digits for two people to compare over another way. Raises NotFound for an account never met."""
         lists = self._services.keychain.trust.lists
-        mine, theirs = lists.root_key(self.identity.account), lists.root_key(account)
-        if mine is None or theirs is None:
-            raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
+        mine, theirs = lists.known_root_key(self.identity.account), lists.known_root_key(account)
         return safety_number((self.identity.account, mine), (account, theirs))
 
     async def logged_lists(self, number: int = 1) -> tuple[LoggedDeviceList, ...]:

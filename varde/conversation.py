@@ -99,7 +99,7 @@ class Conversation:
         called = name or services.store.contacts.name_of(profile)
         if pinned is None or called is None:
             raise NotFound(RefusalCode.NOT_FOUND, "This device does not know that person, or no name for them.")
-        root_hash = root_key_hash(services.rosters.root_key(pinned.account))
+        root_hash = root_key_hash(services.rosters.lists.known_root_key(pinned.account))
         return await self._say(Contact(profile, clean_name(called), pinned.account, root_hash))
 
     async def set_timer(self, seconds: int) -> Sent:

@@ -23,6 +23,7 @@ from varde.rest import Rest
 from varde.rosters import Rosters
 from varde.store import Store
 from varde.store.links import OwnLink
+from varde.store.people import NamedAccount
 from varde_contract.ids import ID_BYTES, ConversationId, LinkId, ProfileId
 from varde_contract.limits import LINK_DAYS, LINK_USES
 from varde_contract.links import (
@@ -89,7 +90,7 @@ class Links:
     async def make_person(self, profile: ProfileId, expires_ms: int, uses: int) -> PersonLink:
         """Make a link to a profile of this account. Raises Refusal, Unreachable."""
         _check(expires_ms, uses)
-        root = self._rosters.root_key(self._identity.account)
+        root = self._rosters.lists.known_root_key(self._identity.account)
         link = PersonLink(self.origin, profile, self._identity.account, root_key_hash(root), os.urandom(SECRET_BYTES))
         key = LinkId(fresh_id())
         # First here: a link that the server knows and this device does not would let people ask and nobody in.
@@ -178,14 +179,14 @@ class Links:
         if link.account == self._identity.account:
             raise VardeError("this link leads to yourself", code="own-link", advice="give it to somebody else")
         await self._rest.use_link(LinkUse(link.account, link.profile, link.token))
-        await self._rosters.learn_pinned(link.profile, link.account, link.root_hash)
+        await self._rosters.learn_profile(link.profile, NamedAccount(link.account, link.root_hash))
         conversation = await self._memberships.open(ConversationKind.DM, profile, [link.profile])
         if not self._memberships.state(conversation).members[link.profile].accepted:
             await self._introduce(conversation, profile, link)
         return conversation
 
     async def _introduce(self, conversation: ConversationId, profile: ProfileId, link: PersonLink) -> None:
-        root = root_key_hash(self._rosters.root_key(self._identity.account))
+        root = root_key_hash(self._rosters.lists.known_root_key(self._identity.account))
         with self._store.transaction():
             self._store.settings.put(link_proof(conversation), link.proof(self._identity.account, profile, root))
         with trio.move_on_after(INTRODUCTION_SECONDS):

@@ -13,24 +13,23 @@ import trio
 
 from varde.backoff import Backoff
 from varde.chains import Chains, Numbered
-from varde.crypto.device_lists import Learned
+from varde.changes import root_key_changes, roster_change
 from varde.crypto.trust import Trust, UnknownSigner
 from varde.errors import Busy, ListRollback, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
-from varde.events import RootKeyChange, RosterChange, TransientEvent, Withheld, at
+from varde.events import TransientEvent, Withheld
 from varde.lost_records import LostRecords
 from varde.rest import Rest
 from varde.store import Store
-from varde.store.people import PinnedList, PinnedProfile
+from varde.store.people import NamedAccount, PinnedList, PinnedProfile
 from varde.transparency import Transparency
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import Statement, UnknownStatement
-from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ProfileOpening
 from varde_contract.rest.talk import STATEMENTS_PER_PAGE, ConversationView, ListHead, StatementView
 from varde_contract.transparency.entry import Entry
 
-_OTHER_KEY = "nothing was sent; ask them over another way: either what you were given is forged, or the server lies"
+_OTHER = "nothing was sent; ask them over another way: either what you were given is forged, or the server lies"
 
 TRIES = 3
 """Of a roster whose device lists moved on while it was fetched."""
@@ -52,6 +51,7 @@ class Rosters:
         self._store = store
         self._rest = rest
         self._trust = trust
+        self.lists = trust.lists
         self._log = log
         self._lost = lost
         self._chains = chains
@@ -202,28 +202,32 @@ class Rosters:
             raise UntrustedDevice("somebody wrote who never was a member")
         await self.learn_profile(profile)
 
-    async def learn_profile(self, profile: ProfileId) -> ProfileOpening:
-        """Fetch and pin whose a profile is, with its account's device lists. Raises what `refresh` raises."""
+    async def learn_profile(self, profile: ProfileId, named: NamedAccount | None = None) -> ProfileOpening:
+        """Fetch and pin whose a profile is, with its account's device lists. Raises what `refresh` raises.
+
+        What a link or a contact card has `named` is held against it: UntrustedDevice for another account or root key,
+        and nothing of it is kept.
+        """
         opening = await self._rest.opening(profile)
         if opening.profile != profile:
             raise UntrustedDevice("another profile was shown than the one asked for")
+        pinned = PinnedProfile(opening.account, opening.salt)
+        if named is not None:
+            await self._learn_named(profile, pinned, named, upto=opening.list_number)
+            return opening
         await self._fetch_lists(opening.account, upto=opening.list_number, profile=profile)
         with self._store.transaction():
-            self._trust.pin_profile(profile, PinnedProfile(opening.account, opening.salt))
+            self._trust.pin_profile(profile, pinned)
         return opening
 
-    async def learn_pinned(self, profile: ProfileId, account: AccountId, root_hash: bytes) -> None:
-        """Fetch and pin as `learn_profile` does, but only what a link or a contact card names: nothing is believed.
-
-        Raises UntrustedDevice for another account or root key, before anything is kept, and what `refresh` raises.
-        """
-        opening = await self._rest.opening(profile)
-        if (opening.profile, opening.account) != (profile, account):
-            raise UntrustedDevice("the server shows another account than the one that was named")
+    async def _learn_named(self, profile: ProfileId, pinned: PinnedProfile, named: NamedAccount, *, upto: int) -> None:
+        account, root_hash = named
+        if pinned.account != account:
+            raise UntrustedDevice("the server shows another account than the one that was named", advice=_OTHER)
         async with self._fetching_lists[account]:
-            known, fetched = self._trust.lists.newest(account), []
+            known, fetched = self._trust.lists.newest(account), list[bytes]()
             number = 0 if known is None else known.number
-            while number < opening.list_number:
+            while number < upto:
                 page = (await self._rest.device_lists(account, number + 1, profile)).lists
                 if not page or page[-1].number <= number:
                     raise ListRollback("the server shows fewer device lists of an account than it says there are")
@@ -235,19 +239,10 @@ class Rosters:
                 # Of any of its lists: a root key that was replaced has signed its successor, so whoever has the one
                 # that was named made all of them.
                 if root_hash not in self._trust.lists.root_hashes(account):
-                    raise UntrustedDevice(
-                        "the account has another root key than the one that was named", advice=_OTHER_KEY
-                    )
-                self._trust.pin_profile(profile, PinnedProfile(account, opening.salt))
+                    raise UntrustedDevice("the account has another root key than the one that was named", advice=_OTHER)
+                self._trust.pin_profile(profile, pinned)
         for event in root_key_changes(account, learned):
             self._publish(event)
-
-    def root_key(self, account: AccountId) -> bytes:
-        """Return the root key of an account's newest known list. Raises NotFound."""
-        found = self._trust.lists.root_key(account)
-        if found is None:
-            raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
-        return found
 
     async def _learn_signer(self, statement: Statement) -> None:
         opening = await self.learn_profile(statement.profile)
@@ -264,7 +259,7 @@ class Rosters:
         with self._store.transaction():
             withheld = self._trust.accept_roster(view)
         self._wanted.pop(view.conversation, None)
-        change = _difference(before, view)
+        change = roster_change(before, view)
         if change is not None:
             self._publish(change)
         chain = self._store.chains.find(view.conversation)
@@ -403,32 +398,3 @@ class Rosters:
                 return False
             self._listed[view.conversation] = view.roster_version, revision
         return True
-
-
-def root_key_changes(account: AccountId, learned: Sequence[Learned]) -> Sequence[RootKeyChange]:
-    """Return what to say of an account's root key: announced, or replaced."""
-    events = []
-    for before, after in learned:
-        if before is not None and before.root_key != after.root_key:
-            events.append(RootKeyChange(account, None))
-        pending = after.pending_root
-        if pending is not None and (before is None or before.pending_root != pending):
-            events.append(RootKeyChange(account, at(pending.effective_ms)))
-    return events
-
-
-def _difference(before: ConversationView | None, after: ConversationView) -> RosterChange | None:
-    if before is None:
-        return None
-    members = {member.profile for member in before.members}, {member.profile for member in after.members}
-    devices = {each.device for each in before.devices}, {each.device for each in after.devices}
-    if members[0] == members[1] and devices[0] == devices[1]:
-        return None
-    return RosterChange(
-        after.conversation,
-        after.roster_version,
-        joined=tuple(sorted(members[1] - members[0])),
-        left=tuple(sorted(members[0] - members[1])),
-        devices_added=tuple(sorted(devices[1] - devices[0])),
-        devices_gone=tuple(sorted(devices[0] - devices[1])),
-    )

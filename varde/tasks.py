@@ -24,6 +24,7 @@ import trio
 
 from varde.backoff import Backoff
 from varde.chains import Chains
+from varde.changes import root_key_changes
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation_sender import ConversationSender
@@ -48,7 +49,7 @@ from varde.prekeys import PrekeyUploads
 from varde.receiver import Receiver
 from varde.reconnector import ConnectionListener, Reconnector
 from varde.rest import AccessTokens, Rest
-from varde.rosters import Rosters, root_key_changes
+from varde.rosters import Rosters
 from varde.search import Search
 from varde.services import Services
 from varde.store import Store, Unlock, open_store

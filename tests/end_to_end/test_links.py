@@ -163,8 +163,8 @@ async def test_a_server_that_lets_more_people_ask_lets_nobody_in(
         assert [each.by_link for each in await hers.requests() if each.conversation == forged.id] == [False]
         await hers.conversation(forged.id).decline()
         # Nor with it, where the server would show her another root key than the one that the proof is of.
-        rosters = mallorys._services.rosters
-        monkeypatch.setattr(rosters, "root_key", lambda _: bytes(32))
+        rosters = mallorys._services.rosters.lists
+        monkeypatch.setattr(rosters, "known_root_key", lambda _: bytes(32))
         other = await _ask_by(mallorys, link, hers)
         assert [each.by_link for each in await hers.requests() if each.conversation == other.id] == [False]
         assert again.waiting
@@ -201,7 +201,9 @@ async def test_a_link_to_a_person_takes_them_into_no_group(stack: Stack, tmp_pat
         link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1), uses=9)
         group = await mallorys.open_group([address(hers)])
         services, me = mallorys._services, mallorys.identity
-        proof = link.proof(me.account, address(mallorys), root_key_hash(services.rosters.root_key(me.account)))
+        proof = link.proof(
+            me.account, address(mallorys), root_key_hash(services.rosters.lists.known_root_key(me.account))
+        )
         with services.store.transaction():
             services.store.settings.put(link_proof(group.id), proof)
         assert await services.first_contact.introduce(group.id, address(mallorys), lambda: True)

@@ -7,11 +7,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, mallory
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation, endpoint
 from tests.varde.memory_relay import first, open_clients
+from varde.changes import root_key_changes
 from varde.crypto.device_lists import DeviceLists, Sign, next_list, sign
 from varde.crypto.pairwise import load_account
 from varde.errors import ListRollback, RootKeyChanged, StoreDamaged, UnprovenList, Unreachable, UntrustedDevice
 from varde.events import OwnListChanged, RootKeyChange, Withheld
-from varde.rosters import root_key_changes
 from varde.store.people import PinnedProfile
 from varde_contract import frames as f
 from varde_contract.device_list import PendingRoot

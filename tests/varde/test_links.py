@@ -17,6 +17,7 @@ from varde.client import Client
 from varde.crypto.device_lists import next_list, sign
 from varde.crypto.pairwise import load_account
 from varde.errors import ListRollback, NotFound, UntrustedDevice
+from varde.store.people import NamedAccount
 from varde_contract.links import SECRET_BYTES, PersonLink, root_key_hash
 from varde_contract.rest.people import DeviceLists, DeviceListView
 from varde_contract.talk import ConversationKind
@@ -41,7 +42,7 @@ class Scene:
     async def learn(self) -> None:
         """What using the link begins with."""
         link = self.link
-        await self.client._services.rosters.learn_pinned(link.profile, link.account, link.root_hash)
+        await self.client._services.rosters.learn_profile(link.profile, NamedAccount(link.account, link.root_hash))
 
     def show_lists(self, *lists: bytes) -> None:
         """Answer with these lists, whoever's they are said to be."""
@@ -113,7 +114,7 @@ async def test_another_account_is_believed_in_nothing(scene: Scene, what: str) -
         return replace(opening, **({"account": ghost.account} if what == "account" else {"profile": ghost.profile}))
 
     scene.rest.opening = bent
-    with pytest.raises(UntrustedDevice, match="another account"):
+    with pytest.raises(UntrustedDevice, match=f"another {what}"):
         await scene.learn()
     assert not scene.knows_bob
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from varde.errors import ListRollback, RootKeyChanged, UntrustedDevice
+from varde.errors import ListRollback, NotFound, RootKeyChanged, UntrustedDevice
 from varde.store.people import KnownDevice, PinnedList
 from varde.store.store import Store
 from varde_contract.device_list import (
@@ -26,6 +26,7 @@ from varde_contract.device_list import (
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, DeviceId
 from varde_contract.links import root_key_hash
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ListHead
 
 EXPIRY_GRACE_MS = 5 * 60 * 1_000
@@ -65,6 +66,13 @@ class DeviceLists:
         """Return the root key of the newest list."""
         newest = self.newest(account)
         return None if newest is None else newest.root_key
+
+    def known_root_key(self, account: AccountId) -> bytes:
+        """Return the root key of the newest list. Raises NotFound for an account never met."""
+        found = self.root_key(account)
+        if found is None:
+            raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
+        return found
 
     def root_hashes(self, account: AccountId) -> frozenset[bytes]:
         """Return the hash of each root key that the account has had, the present one included."""

@@ -1,6 +1,7 @@
 """What this device knows of others: their device lists, whose a profile is, local names."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -22,6 +23,13 @@ class PinnedProfile(Struct, frozen=True):
 
     account: AccountId
     salt: bytes
+
+
+class NamedAccount(NamedTuple):
+    """What a link or a contact card says of a profile: its account, and the hash of one of its root keys."""
+
+    account: AccountId
+    root_hash: bytes
 
 
 class KnownDevice(Struct, frozen=True):
