@@ -75,6 +75,7 @@ def cards(home: Home, *, as_json: bool) -> None:
         elif found:
             rows = ((printable(each.name), names.of(each.profile), format_time(each.received)) for each in found)
             print_table(("NAME", "VOUCHED FOR BY", "SINCE"), rows)
+            click.echo("\nKeep one with: varde contacts accept <name>")
         else:
             click.echo("Nobody has passed a contact on to you.")
 

@@ -3,17 +3,23 @@
 import json
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import segno
 
 from tests.cli.pseudo_terminal import open_terminal
 from tests.contract.test_links import GROUP, PERSON
+from tests.ids import id_of
 from tests.supervisor.real_system import RealSystem
+from varde.events import ContactShared, LinkUsed
+from varde_cli.chat.notices import notice
 from varde_cli.entry import main
 from varde_cli.qr import QUIET, draw_qr, write_png
 from varde_cli.run import Failure
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 
 LINK = PERSON.url
 WIDE = 200
@@ -105,6 +111,27 @@ def test_who_has_no_device_is_told_where_to_sign_up(
     monkeypatch.setenv("VARDE_HOME", str(tmp_path / "none"))
     assert main(["join", LINK]) == 1
     assert "varde signup --api https://varde.example" in capsys.readouterr().err
+
+
+def test_a_chat_says_who_passed_whom_on_and_who_came() -> None:
+    """Each in one sentence."""
+    who = ProfileId(id_of(1))
+    said: dict[str, Any] = {
+        "conversation": ConversationId(id_of(2)),
+        "seq": 3,
+        "client_id": ClientId(id_of(4)),
+        "profile": who,
+    }
+    said |= {"device": DeviceId(id_of(5)), "account": AccountId(id_of(6)), "mine": False}
+    said |= {"written": datetime.now(UTC), "received": datetime.now(UTC)}
+    card = ContactShared(
+        **said, contact=ProfileId(id_of(7)), name="kari", contact_account=AccountId(id_of(8)), root_hash=bytes(32)
+    )
+    told = notice(card, lambda _: "alice")
+    assert told is not None
+    assert "alice passed on a contact, kari" in told[0]
+    came = notice(LinkUsed(said["conversation"], who, said["account"]), lambda _: "bob")
+    assert came == ("bob came by a link of yours", False)
 
 
 @pytest.mark.parametrize("time", ["0d", "7", "d", "-1d", "1y", "99999d", "\u0661d", "7d\n", "1.5h"])

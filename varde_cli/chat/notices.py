@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from varde.events import (
     Break,
     Change,
+    ContactShared,
     ForkedLog,
     Gap,
     HistoryLost,
@@ -52,6 +53,8 @@ def notice(event: Event, name: Name) -> tuple[str, bool] | None:  # noqa: C901, 
             return "somebody wants to write to you: `varde requests` says who", False
         case LinkUsed(profile=profile):
             return f"{name(profile)} came by a link of yours", False
+        case ContactShared(profile=profile, name=called):
+            return f"{name(profile)} passed on a contact, {called}: `varde contacts cards` says how to keep it", False
         case NotJoined(conversation=conversation, detail=detail):
             where = "other conversations" if conversation is None else "a conversation"
             return f"the relay does not bring what comes in {where}: {detail}", True
