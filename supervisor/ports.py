@@ -15,7 +15,7 @@ from typing import Final
 from settings.environment import PORT_MAX, Address, BadAddress
 
 _HOST: Final = "127.0.0.1"
-_LEAST: Final = 10_000
+_LEAST: Final = 10_000  # below that, services of the machine have their own
 _EPHEMERAL: Final = 32_768
 """Where Linux's range of ports for anybody begins (ip_local_port_range)."""
 

@@ -123,6 +123,7 @@ class Machine:
 
 def _free_ports(count: int) -> list[int]:
     """Ports that nobody listens on; the one with a 1 in front is free, too, for a unit's metrics."""
+    # All of them are below those that the kernel gives away. Two runs on one machine begin at different ones.
     found: list[int] = []
     for port in range(2_000 + secrets.randbelow(5_000), 9_999):
         with suppress(OSError):
