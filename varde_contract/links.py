@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from varde_contract.card import CARD_KEY_BYTES, CardKey
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, ProfileId, decode_binary_id
 from varde_contract.limits import SEQ_MAX
@@ -26,11 +27,11 @@ from varde_contract.secret_struct import SecretStruct
 PATH: Final = "/i"
 VERSION: Final = 1
 LINK_CHARACTERS: Final = 1_024
-"""A longer text is not looked at. The longest link has 185 characters behind `#`."""
+"""A longer text is not looked at. The longest link has 192 characters behind `#`."""
 SECRET_BYTES: Final = 32
 HASH_BYTES: Final = 32
 CHECK_BYTES: Final = 4
-NO_KEY: Final = bytes(32)
+_NO_CARD: Final = bytes(8 + CARD_KEY_BYTES)
 """In place of the key of a card that is not there."""
 
 _TOKEN: Final = b"varde.v2 link token\x00"
@@ -57,7 +58,7 @@ class PersonLink(SecretStruct, frozen=True):
     account: AccountId
     root_hash: bytes
     secret: bytes
-    card_key: bytes = NO_KEY
+    card: CardKey | None = None
 
     @property
     def url(self) -> str:
@@ -81,7 +82,7 @@ class PersonLink(SecretStruct, frozen=True):
     @property
     def fields(self) -> bytes:
         """The fields as they stand in the link."""
-        return self.profile.bytes + self.account.bytes + self.root_hash + self.secret + self.card_key
+        return self.profile.bytes + self.account.bytes + self.root_hash + self.secret + _card_fields(self.card)
 
 
 class GroupLink(SecretStruct, frozen=True):
@@ -97,7 +98,7 @@ class GroupLink(SecretStruct, frozen=True):
     conversation: ConversationId
     seed: bytes
     head: ChainHead
-    title_key: bytes = NO_KEY
+    card: CardKey | None = None
 
     @property
     def url(self) -> str:
@@ -113,13 +114,13 @@ class GroupLink(SecretStruct, frozen=True):
     def fields(self) -> bytes:
         """The fields as they stand in the link."""
         head = self.head.number.to_bytes(8, "big") + self.head.hash
-        return self.conversation.bytes + self.seed + head + self.title_key
+        return self.conversation.bytes + self.seed + head + _card_fields(self.card)
 
 
 Link: TypeAlias = PersonLink | GroupLink
 
-_PERSON: Final = (16, 16, HASH_BYTES, SECRET_BYTES, 32)
-_GROUP: Final = (16, SECRET_BYTES, 8, HASH_BYTES, 32)
+_PERSON: Final = (16, 16, HASH_BYTES, SECRET_BYTES, 8 + CARD_KEY_BYTES)
+_GROUP: Final = (16, SECRET_BYTES, 8, HASH_BYTES, 8 + CARD_KEY_BYTES)
 
 
 def via_link(link: GroupLink, profile: ProfileId) -> Via:
@@ -202,12 +203,30 @@ def _origin(address: str) -> str:
 def _link(origin: str, kind: int, fields: Sequence[bytes]) -> Link:
     if kind == PersonLink.kind:
         profile, account = (decode_binary_id(bytes, each) for each in fields[:2])
-        return PersonLink(origin, ProfileId(profile), AccountId(account), *fields[2:])
-    conversation, seed, number, head, title_key = fields
-    if int.from_bytes(number, "big") > SEQ_MAX:
-        raise ValueError("no number of a statement")
+        return PersonLink(origin, ProfileId(profile), AccountId(account), fields[2], fields[3], _card(fields[4]))
+    conversation, seed, number, head, card = fields
     where = ConversationId(decode_binary_id(bytes, conversation))
-    return GroupLink(origin, where, seed, ChainHead(int.from_bytes(number, "big"), head), title_key)
+    return GroupLink(origin, where, seed, ChainHead(_number(number), head), _card(card))
+
+
+def _card(fields: bytes) -> CardKey | None:
+    if fields == _NO_CARD:
+        return None
+    number = _number(fields[:8])
+    if not number:
+        raise ValueError("cards are numbered from 1")
+    return CardKey(number, fields[8:])
+
+
+def _card_fields(card: CardKey | None) -> bytes:
+    return _NO_CARD if card is None else card.number.to_bytes(8, "big") + card.key
+
+
+def _number(fields: bytes) -> int:
+    number = int.from_bytes(fields, "big")
+    if number > SEQ_MAX:
+        raise ValueError("no number that anything has")
+    return number
 
 
 def _split(payload: bytes, lengths: Sequence[int]) -> list[bytes]:

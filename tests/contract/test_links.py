@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.contract.vectors import write_links
 from tests.ids import id_of
+from varde_contract.card import CardKey
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.links import (
     LINK_CHARACTERS,
@@ -26,8 +27,8 @@ from varde_contract.links import (
 from varde_contract.rest.talk import ChainHead
 
 ORIGIN = "https://varde.example"
-PERSON = PersonLink(ORIGIN, ProfileId(id_of(1)), AccountId(id_of(2)), b"r" * 32, b"s" * 32, b"c" * 32)
-GROUP = GroupLink(ORIGIN, ConversationId(id_of(3)), b"e" * 32, ChainHead(7, b"h" * 32), b"t" * 32)
+PERSON = PersonLink(ORIGIN, ProfileId(id_of(1)), AccountId(id_of(2)), b"r" * 32, b"s" * 32, CardKey(3, b"c" * 32))
+GROUP = GroupLink(ORIGIN, ConversationId(id_of(3)), b"e" * 32, ChainHead(7, b"h" * 32), CardKey(4, b"t" * 32))
 OTHER = replace(PERSON, profile=ProfileId(id_of(9)))
 
 
@@ -38,14 +39,17 @@ def words_of(text: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("link", [PERSON, GROUP, replace(PERSON, origin="http://[::1]:8400")])
+BARE = replace(PERSON, card=None), replace(GROUP, card=None)
+
+
+@pytest.mark.parametrize("link", [PERSON, GROUP, *BARE, replace(PERSON, origin="http://[::1]:8400")])
 def test_a_link_is_read_as_it_was_made(link: Link) -> None:
     """Also with white space around it, and in the angle brackets of a mail."""
     for text in (encode_link(link), f"  {encode_link(link)}\n", f"<{encode_link(link)}>"):
         assert parse_link(text) == link
     address, _, fragment = link.url.partition("#")
     assert address == f"{link.origin}/i"
-    assert len(fragment) <= 185
+    assert len(fragment) <= 192
 
 
 def test_a_link_does_not_print_its_secret() -> None:
@@ -91,6 +95,23 @@ def test_a_link_of_a_newer_version_asks_for_an_update() -> None:
     payload = bytes((1, 9)) + bytes(32)
     check = sha256(b"varde.v2 link check\x00" + payload).digest()[:4]
     assert "update" in words_of(f"{ORIGIN}/i#{write_links.text_of(payload + check)}")
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 2**64 - 1])
+def test_numbers_in_a_link_have_their_bounds(number: int) -> None:
+    """Whoever forges a link writes the check as well."""
+    fields = PERSON.fields[:-40] + number.to_bytes(8, "big") + b"c" * 32
+    payload = bytes((1, 1)) + fields
+    check = sha256(b"varde.v2 link check\x00" + payload).digest()[:4]
+    assert words_of(f"{ORIGIN}/i#{write_links.text_of(payload + check)}") == "this is no invite link"
+
+
+@pytest.mark.parametrize("place", [0, 16])
+def test_ids_in_a_link_are_ids(place: int) -> None:
+    """The id of all zeros stands for nobody."""
+    payload = bytes((1, 1)) + PERSON.fields[:place] + bytes(16) + PERSON.fields[place + 16 :]
+    check = sha256(b"varde.v2 link check\x00" + payload).digest()[:4]
+    assert words_of(f"{ORIGIN}/i#{write_links.text_of(payload + check)}") == "this is no invite link"
 
 
 def test_a_text_of_a_megabyte_is_not_looked_at() -> None:

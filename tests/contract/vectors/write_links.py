@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from tests.ids import id_of
+from varde_contract.card import CardKey
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.links import GroupLink, PersonLink, root_key_hash, token_digest
 from varde_contract.rest.talk import ChainHead
@@ -22,9 +23,16 @@ def render() -> str:
     """The text of the file."""
     seed = bytes(range(32))
     person = PersonLink(
-        "https://varde.example", ProfileId(id_of(1)), AccountId(id_of(2)), root_key_hash(b"r" * 32), seed, b"c" * 32
+        "https://varde.example",
+        ProfileId(id_of(1)),
+        AccountId(id_of(2)),
+        root_key_hash(b"r" * 32),
+        seed,
+        CardKey(3, b"c" * 32),
     )
-    group = GroupLink("https://varde.example", ConversationId(id_of(3)), seed, ChainHead(7, b"h" * 32), b"t" * 32)
+    group = GroupLink(
+        "https://varde.example", ConversationId(id_of(3)), seed, ChainHead(7, b"h" * 32), CardKey(4, b"t" * 32)
+    )
     account, profile, root = AccountId(id_of(5)), ProfileId(id_of(6)), root_key_hash(b"k" * 32)
     links = [
         {
@@ -35,7 +43,7 @@ def render() -> str:
             "root_key": (b"r" * 32).hex(),
             "root_hash": person.root_hash.hex(),
             "secret": person.secret.hex(),
-            "card_key": person.card_key.hex(),
+            "card": {"number": 3, "key": (b"c" * 32).hex()},
             "token": person.token.hex(),
             "digest": token_digest(person.token).hex(),
             "proof": {
@@ -52,7 +60,7 @@ def render() -> str:
             "seed": group.seed.hex(),
             "key": group.key.hex(),
             "head": {"number": group.head.number, "hash": group.head.hash.hex()},
-            "title_key": group.title_key.hex(),
+            "card": {"number": 4, "key": (b"t" * 32).hex()},
         },
     ]
     typed = ("Ola_Nordmann", "@kari.n", "\uff2f\uff2c\uff21", "r0rn", "vvilly", "cl.1i58b2")
