@@ -63,6 +63,10 @@ class Client:
         """Return when there is a connection. Raises why there will be none. The caller sets a deadline."""
         await self._services.outbox.wait_connected()
 
+    def reconnect(self) -> None:
+        """Try to connect now, instead of after the time that `Disconnected` named. Connected, it does nothing."""
+        self._services.outbox.reconnect()
+
     def conversation(self, conversation: ConversationId) -> Conversation:
         """Return a conversation by its id, known or not yet."""
         return Conversation(conversation, self._services)

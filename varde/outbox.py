@@ -59,6 +59,8 @@ class Outbox:
         self._work: dict[ConversationId, trio.Event] = {}
         self.start_sender: Callable[[ConversationId], None] = lambda _: None
         """Starts the sender of a conversation; set by whoever owns the nursery."""
+        self.reconnect: Callable[[], None] = lambda: None
+        """Has the next connection tried now; set by the same."""
 
     def set_connection(self, connection: Connection) -> None:
         """Send over this connection from now on."""

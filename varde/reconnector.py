@@ -102,6 +102,11 @@ class Reconnector:
         self._bad_tickets = 0
         self._backoff = Backoff()
         self._connection: Connection | None = None
+        self._asked = trio.Event()
+
+    def reconnect(self) -> None:
+        """Try now, instead of waiting for the next try."""
+        self._asked.set()
 
     async def run(self) -> VardeError:
         """Connect again and again; return why there is no point in going on."""
@@ -119,7 +124,10 @@ class Reconnector:
                 return end
             pause = self._pause(ended)
             self._listener.on_disconnected(ended.why, pause)
-            await trio.sleep(pause)
+            self._asked = trio.Event()
+            # The pause grows all the same: a key that is held down must not be what a busy server gets from everybody.
+            with trio.move_on_after(pause):
+                await self._asked.wait()
 
     async def aclose(self) -> None:
         """Close the connection, if there is one. The caller sets a deadline."""

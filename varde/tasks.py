@@ -137,6 +137,9 @@ class Connector(Protocol):
     async def run(self) -> VardeError:
         """Connect again and again; return why there is no point in going on."""
 
+    def reconnect(self) -> None:
+        """Try now, instead of waiting for the next try."""
+
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
 
@@ -154,6 +157,7 @@ class ClientTasks:
         self._connector = make_connector(self)
         self._was_connected = False
         services.outbox.start_sender = self._start_sender
+        services.outbox.reconnect = self._connector.reconnect
         nursery.start_soon(self._run_connector)
         nursery.start_soon(services.rosters.run)
         nursery.start_soon(self._prekeys.run)

@@ -284,6 +284,9 @@ class MemoryConnector:
                     self._listener.on_frames(frames)
             self._listener.on_disconnected("cut", 0)
 
+    def reconnect(self) -> None:
+        """See `varde.tasks.Connector`: it waits for nothing."""
+
     async def aclose(self) -> None:
         """Nothing to say."""
 

@@ -255,6 +255,26 @@ async def test_the_pauses_grow_and_have_an_end(autojump_clock: MockClock) -> Non
         assert pauses[40] <= 0.5
 
 
+async def test_it_tries_now_when_asked_to(autojump_clock: MockClock) -> None:
+    """Whoever sees that the network is back does not wait for the next try; the pauses after it are no shorter."""
+
+    async def away(connection: ServerConnection) -> None:
+        await connection.drop()
+
+    async with open_reconnector(*[away] * 100) as running:
+        await trio.sleep(60)  # in virtual time: by now the pauses are long
+        tries, now = len(running.recorder.disconnects), trio.current_time()
+        running.reconnector.reconnect()
+        await wait_all_tasks_blocked()
+        assert len(running.recorder.disconnects) == tries + 1
+        assert trio.current_time() == now
+        running.reconnector.reconnect()
+        await wait_all_tasks_blocked()
+        pause = running.recorder.disconnects[-1][1]
+        assert pause is not None
+        assert pause > 1
+
+
 async def test_a_silent_relay_is_left(autojump_clock: MockClock) -> None:
     """A relay that answers no probe is given up after two heartbeats; one that does not greet, after ten seconds."""
 

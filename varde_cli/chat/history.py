@@ -97,7 +97,7 @@ class History:
 
     async def go_to(self, hit: Hit) -> None:
         """Select a message that was found, with what was said around it."""
-        conversation, seq = hit.conversation, hit.message.seq
+        conversation, seq = hit.message.conversation, hit.message.seq
         await self._view.open(conversation)
         state = self._view.state
         if all(each.seq != seq for each in state.talk.messages):

@@ -191,7 +191,7 @@ class Panes:
         names = {chat.id: chat.name for chat in state.chats}
         lines: list[StyleAndTextTuples] = []
         for place, hit in enumerate(state.hits):
-            where = names.get(hit.conversation, "")
+            where = names.get(hit.message.conversation, "")
             text = f"{hit.message.written.astimezone():%Y-%m-%d %H:%M} {where}: {hit.message.text}"
             style = "class:selected" if place == state.picked else ""
             lines.append([(style, rows.fit(printable(text).replace("\n", " "), width))])

@@ -16,8 +16,9 @@ from varde_cli.chat.remote import Chat, Member, Rpc
 from varde_cli.names import Names, find_profile, load_members, open_conversation
 from varde_cli.options import Home
 from varde_cli.run import Failure
+from varde_contract.bodies import MessageRef
 from varde_contract.exception_groups import single_cause
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import ConversationId, ProfileId, decode_text_id
 from varde_contract.talk import ConversationKind
 
 UNREAD: Final = 100
@@ -151,8 +152,14 @@ async def _open(client: varde.Client, to: str, as_profile: str | None = None) ->
     return (await open_conversation(client, Names(client), to, as_profile)).id
 
 
-async def _history(client: varde.Client, conversation: str, before: int | None = None, limit: int = 50) -> object:
-    return _conversation(client, conversation).history(limit, before=before)
+async def _history(
+    client: varde.Client, conversation: str, before: int | None = None, limit: int = 50, thread: object = None
+) -> object:
+    talk = _conversation(client, conversation)
+    if thread is None:
+        return talk.history(limit, before=before)
+    root = talk.message(_ref(thread))
+    return [*(() if root is None else (root,)), *talk.thread(_ref(thread))]
 
 
 async def _members(client: varde.Client, conversation: str) -> object:
@@ -170,11 +177,35 @@ async def _members(client: varde.Client, conversation: str) -> object:
     ]
 
 
-async def _send(client: varde.Client, to: str, text: str) -> object:
+async def _send(client: varde.Client, to: str, text: str, reply: object = None, thread: object = None) -> object:
     conversation = _conversation(client, to)
-    sent = await conversation.send(text)
+    refs = [None if each is None else _ref(each) for each in (reply, thread)]
+    sent = await conversation.send(text, reply_to=refs[0], thread=refs[1])
     (message,) = conversation.history(1, before=sent.seq + 1)
     return message
+
+
+async def _react(client: varde.Client, conversation: str, message: object, emoji: str, *, on: bool) -> object:
+    try:
+        return await _conversation(client, conversation).react(_ref(message), emoji, on=on)
+    except ValueError:
+        raise Failure(f"'{emoji}' is no emoji") from None
+
+
+async def _edit(client: varde.Client, conversation: str, message: object, text: str) -> object:
+    return await _conversation(client, conversation).edit(_ref(message), text)
+
+
+async def _delete(client: varde.Client, conversation: str, message: object) -> object:
+    return await _conversation(client, conversation).delete(_ref(message))
+
+
+async def _search(client: varde.Client, words: str, limit: int = 100) -> object:
+    return await client.search(words, limit=limit)
+
+
+async def _reconnect(client: varde.Client) -> None:
+    client.reconnect()
 
 
 async def _mark_read(client: varde.Client, conversation: str, upto: int) -> None:
@@ -193,6 +224,10 @@ async def _add_contact(client: varde.Client, name: str, profile: str) -> None:
     client.contacts.add(name, ProfileId(UUID(profile)))
 
 
+def _ref(given: object) -> MessageRef:
+    return msgspec.convert(given, MessageRef, dec_hook=decode_text_id)
+
+
 def _conversation(client: varde.Client, conversation: str) -> varde.Conversation:
     return client.conversation(ConversationId(UUID(conversation)))
 
@@ -204,6 +239,11 @@ METHODS: Final[dict[str, Method]] = {
     "history": _history,
     "members": _members,
     "send": _send,
+    "react": _react,
+    "edit": _edit,
+    "delete": _delete,
+    "search": _search,
+    "reconnect": _reconnect,
     "mark_read": _mark_read,
     "typing": _typing,
     "group.add": _invite,

@@ -17,6 +17,7 @@ from varde.events import (
     RequestsChanged,
     RootKeyChange,
     RosterChange,
+    TimerChanged,
     TranscriptBroken,
     Undecryptable,
     Unknown,
@@ -37,6 +38,8 @@ _BREAKS: Final = {
     Break.OTHER_LISTS: "who wrote message {seq} was shown other devices of the members than are shown here",
     Break.RESTORED: "the device that wrote message {seq} was restored from a backup",
 }
+
+_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 ANYWHERE: Final = (ForkedLog, RequestsChanged, NotJoined, OwnListChanged, RootKeyChange)
 """They concern no one conversation: they are said in whichever is open."""
@@ -78,6 +81,10 @@ def notice(event: Event, name: Name) -> tuple[str, bool] | None:  # noqa: C901, 
             )
         case Unsent(text=text):
             return f"this was not sent: {text}", True
+        case TimerChanged(profile=profile, timer=0):
+            return f"{name(profile)} lets messages stay", False
+        case TimerChanged(profile=profile, timer=seconds):
+            return f"{name(profile)} lets messages be deleted {_duration(seconds)} after they are read", False
         case MembershipChange():
             return _change(event, name), False
         case Withheld(profiles=profiles):
@@ -86,6 +93,12 @@ def notice(event: Event, name: Name) -> tuple[str, bool] | None:  # noqa: C901, 
         case RosterChange(joined=(), devices_added=added) if added:
             return "somebody has a new device", False
     return None
+
+
+def _duration(seconds: int) -> str:
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    count = seconds // size
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def _change(change: MembershipChange, name: Name) -> str:

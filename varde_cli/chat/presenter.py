@@ -361,13 +361,12 @@ class Presenter:
                 self._moved(replace(write, editing=message.ref))
             case "t":
                 self.start(self._history.open_thread, message.conversation, message.thread or message.ref)
-            case "d" if confirmed == state.selected:
+            case "d" if message.mine and confirmed == state.selected:
                 self.start(self._delete, message)
-            case "d":
+            case "d" if message.mine:
                 self._confirmed = state.selected
-                whom = "for everybody" if message.mine else "on your devices"
-                self.tell(f"d again deletes it {whom}")
-            case _:
+                self.tell("d again deletes it for everybody")
+            case "d" | "e":
                 self.tell("only your own messages can be changed")
 
     def _react(self, emoji: str) -> None:
@@ -382,7 +381,7 @@ class Presenter:
         await self._reload(conversation, ref)
 
     async def _delete(self, message: Message) -> None:
-        await self._remote.delete(message.conversation, message.ref, everybody=message.mine)
+        await self._remote.delete(message.conversation, message.ref)
         await self._reload(message.conversation, message.ref)
         self.change(model.leave(self.state) if self.state.mode is Mode.SELECT else self.state)
 

@@ -99,7 +99,6 @@ class Member(Struct, frozen=True, kw_only=True):
 class Hit(Struct, frozen=True):
     """A message that was found."""
 
-    conversation: ConversationId
     message: Message
 
 
@@ -181,9 +180,9 @@ class Remote:
         """Change the text of an own message."""
         await self._do("edit", conversation=conversation, message=message, text=text)
 
-    async def delete(self, conversation: ConversationId, message: Ref, *, everybody: bool) -> None:
-        """Delete a message, for everybody or on the own devices."""
-        await self._do("delete", conversation=conversation, message=message, everybody=everybody)
+    async def delete(self, conversation: ConversationId, message: Ref) -> None:
+        """Delete an own message, for everybody."""
+        await self._do("delete", conversation=conversation, message=message)
 
     async def mark_read(self, conversation: ConversationId, upto: int) -> None:
         """Mark messages as read."""

@@ -156,8 +156,7 @@ class MemoryRpc:
     async def _edit(self, conversation: str, message: Ref, text: str) -> None:
         self._change(UUID(conversation), message, lambda each: replace(each, text=text, edited=BEGAN))
 
-    async def _delete(self, conversation: str, message: Ref, *, everybody: bool) -> None:
-        assert everybody or message not in {each.ref for each in self.messages[UUID(conversation)] if each.mine}
+    async def _delete(self, conversation: str, message: Ref) -> None:
         self._change(UUID(conversation), message, lambda each: replace(each, text="", deleted=True))
 
     async def _mark_read(self, conversation: str, upto: int) -> None:
@@ -169,7 +168,7 @@ class MemoryRpc:
 
     async def _search(self, words: str) -> object:
         found = [each for log in self.messages.values() for each in log if words in each.text]
-        return [{"conversation": each.conversation, "message": each} for each in reversed(found)]
+        return [{"message": each} for each in reversed(found)]
 
     async def _group_add(self, group: str, who: str) -> None:
         raise Failure(f"'{who}' cannot be invited into {group}")
