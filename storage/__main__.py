@@ -1,49 +1,49 @@
-"""The command line `python -m storage`: run the embedded Postgres, print its URL, migrate a database."""
+"""The command line `python -m storage`: run the embedded Postgres, print its URL, migrate a database.
+
+Each start of a system asks for the URL and becomes Postgres by this program. Both do without what the other commands
+need, which takes three times as long to import.
+"""
 
 import os
-from datetime import UTC, datetime
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
-import asyncpg
 import click
-import trio
 
-from domain.ports import StoreUnavailable
 from settings.environment import ConfigError, command_from_environ
-from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
-from settings.worker import WorkerSettings
-from storage.audit import Action, record
-from storage.database import open_database
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.embedded.os_user import OsUserError
-from storage.embedded.server import EmbeddedPostgresError
-from storage.fleet_command import fleet, node
-from storage.grants import grant_rights
-from storage.island import open_island
-from storage.migrate import Migration, SchemaError, migrate, read_migrations
-from storage.postgres.transparency import begin_log_anew
 
-EXPECTED = (
-    OsUserError,
-    ClusterError,
-    ConfigError,
-    EmbeddedPostgresError,
-    SchemaError,
-    OSError,
-    asyncpg.PostgresError,
-    StoreUnavailable,
-)
-CONNECTING_DEADLINE = 30.0  # seconds
+COMMANDS: Final = "storage.commands"
+LATER: Final = ("migrate", "new-log", "node", "fleet")
+"""The commands of that module, which is imported when one of them is asked for."""
 
 
 class _Commands(click.Group):
     """Turns what may go wrong into one line for a person; anything else is a surprise and keeps its traceback."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *LATER]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in LATER:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = import_module(COMMANDS).COMMANDS[cmd_name]
+        return command
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except EXPECTED as error:
+        except _expected() as error:
             raise click.ClickException(str(error)) from error
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    later = sys.modules.get(COMMANDS)
+    return (OsUserError, ClusterError, ConfigError, OSError, *(() if later is None else later.EXPECTED))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,82 +74,12 @@ def url(data: Path | None) -> None:
     click.echo(embedded_url(data or _embedded_folder()))
 
 
-@main.command("migrate")
-def migrate_command() -> None:
-    """Bring the database's schema up to this version of Varde.
-
-    Plain SQL files are applied in order, each in a transaction of its own. Two of these at once wait for each other,
-    and a second run changes nothing. Stop the servers first only if a release says so.
-
-    Of the database users varde_relay, varde_api and varde_worker, each that exists is then given what its program
-    needs. Run it as the owner of the database, and again when you have made one of them.
-    """
-    trio.run(_migrate, StorageSettings.from_environ(os.environ))
-
-
-@main.command("new-log")
-@click.confirmation_option(prompt="Clients stop until each person has run `varde log forget`. Begin a new log?")
-def new_log() -> None:
-    """Begin a new transparency log, because entries that clients have seen are lost for good.
-
-    Stop all workers first. Every device list that is stored is put into the new log. The folder with the old key stays
-    beside the new one, renamed: it can still show what was signed. Then tell people why.
-    """
-    settings, data = StorageSettings.from_environ(os.environ), WorkerSettings.from_environ(os.environ).data
-    trio.run(record, settings, Action.NEW_LOG)
-    # The database first. After a crash in between, the old key remembers more than the log has, and signs nothing.
-    queued = trio.run(_begin_log, settings.database)
-    if queued is None:
-        raise click.ClickException("a worker may still be signing: stop all of them, and try again in a minute")
-    folder = data / "log"
-    if folder.exists():
-        ended = data / f"log.ended-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        folder.rename(ended)
-        click.echo(f"the old log's key is kept in {ended}")
-    click.echo(f"{queued} device lists wait for the new log; start the workers")
-
-
-async def _begin_log(database: EmbeddedDatabase | DatabaseUrl) -> int | None:
-    async with open_database(database) as url, open_island() as island:
-        connection = await island.run(asyncpg.connect, url)
-        try:
-            return await island.run(begin_log_anew, connection)
-        finally:
-            await island.run(connection.close)
-
-
-async def _migrate(settings: StorageSettings) -> None:
-    async with open_database(settings.database) as url, open_island() as island:
-        applied, users = await island.run(_connect_and_migrate, url)
-        if applied:  # afterwards: the table comes with a migration
-            await record(settings, Action.MIGRATE, f"{len(read_migrations()):04}")
-    for migration in applied:
-        click.echo(f"applied {migration}")
-    if users:
-        click.echo(f"granted to {', '.join(users)} what each needs")
-    click.echo(f"the database is at {len(read_migrations()):04}" + ("" if applied else "; there was nothing to do"))
-
-
-async def _connect_and_migrate(url: str) -> tuple[tuple[Migration, ...], tuple[str, ...]]:
-    try:
-        connection = await asyncpg.connect(url, timeout=CONNECTING_DEADLINE)
-    except OSError as error:  # a TimeoutError, too; neither text holds the URL
-        raise click.ClickException(f"the database cannot be reached: {str(error) or 'no answer'}") from error
-    try:
-        return await migrate(connection), await grant_rights(connection)
-    finally:
-        await connection.close()
-
-
 def _embedded_folder() -> Path:
     database = StorageSettings.from_environ(os.environ).database
     if isinstance(database, DatabaseUrl):
         raise click.UsageError("VARDE_DATABASE_URL names another Postgres; say --data to run the embedded one anyway")
     return database.folder
 
-
-main.add_command(node)
-main.add_command(fleet)
 
 if __name__ == "__main__":
     main(prog_name=command_from_environ(os.environ))
