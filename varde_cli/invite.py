@@ -10,11 +10,12 @@ import click
 import trio
 
 import varde
+from varde.store.store import STORE_NAME
 from varde_cli.names import Names, find_conversation, short
 from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table
 from varde_cli.qr import show_qr, write_png
-from varde_cli.run import Failure, run_client, run_connected
+from varde_cli.run import Failure, run_connected
 from varde_contract.limits import LINK_USES
 from varde_contract.links import GroupLink, Link, LinkFault, PersonLink, parse_link
 
@@ -198,8 +199,9 @@ def join(
     except LinkFault as fault:
         raise Failure(str(fault), "copy the whole link once more") from None
     what = "into a group" if isinstance(parsed, GroupLink) else "to a person"
-    # Before anybody is asked: who has no device here is told how to get one at the link's server.
-    if run_client(lambda: varde.find_device(home.folder, home.unlock)) is None:
+    # Before anybody is asked: who has no device here is told how to get one at the link's server. The store is not
+    # opened for that: another program may have it, and runs this then.
+    if not (home.folder / STORE_NAME).exists():
         advice = f"sign up first: varde signup --api {parsed.origin}"
         raise Failure("there is no device in this home folder yet", advice)
     if not yes:
