@@ -21,7 +21,7 @@ from varde_contract.links import GroupLink, Link, LinkFault, PersonLink, parse_l
 
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _TIME: Final = re.compile(r"([1-9][0-9]{0,3})([mhdw])", re.ASCII)
-_ACCEPTANCE: Final = 5.0
+_ACCEPTANCE: Final = 2.0
 """Seconds to wait for the other side's client, which accepts by itself where it runs."""
 
 

@@ -234,11 +234,10 @@ def test_a_contact_is_passed_on_by_name(real_system: RealSystem, tmp_path: Path)
     """Jo knows Kim and Liv, and introduces Liv to Kim: shown with who vouches, kept under a name of Kim's own."""
     homes = {name: str(tmp_path / name) for name in ("jo", "kim", "liv")}
     for name in homes:
-        real_system.sign_up(tmp_path / name, f"{name}@{tmp_path.name}.org")
-    for name in ("kim", "liv"):
-        link = real_system.run("invite", "create", "--home", homes[name]).strip()
-        real_system.run("join", link, "--yes", "--name", name, "--home", homes["jo"])
-        real_system.run("requests", "--home", homes[name])  # lets in who came by the link
+        address = real_system.sign_up(tmp_path / name, f"{name}@{tmp_path.name}.org").profiles[0].id
+        if name != "jo":
+            real_system.befriend(tmp_path / "jo", tmp_path / name, address)
+            real_system.run("contacts", "add", name, str(address), "--home", homes["jo"])
     real_system.run("send", "kim", "--contact", "nobody", "--home", homes["jo"], code=1)
     real_system.run("send", "kim", "words", "--contact", "liv", "--home", homes["jo"], code=2)
     assert "sent" in real_system.run("send", "kim", "--contact", "liv", "--home", homes["jo"])
