@@ -96,9 +96,11 @@ class FolderMail:
         name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
         text = message.as_bytes(policy=message.policy.clone(linesep="\n"))
         await trio.to_thread.run_sync(self._write, name, text)
-        # Standard error: standard output is for the line that says the program is ready. The address is in the file.
-        shown = code if self._show_codes else "in the file"
-        sys.stderr.write(f"sign-in code: {shown}  ({self._folder / name}.eml)\n")
+        # Standard error: standard output is for the line that says the program is ready. Where strangers may ask for
+        # one, a console becomes a log, and names nobody.
+        whose = "".join(each if each.isprintable() else "\ufffd" for each in address)
+        shown = f"for {whose}: {code}" if self._show_codes else "in the file"
+        sys.stderr.write(f"sign-in code {shown}  ({self._folder / name}.eml)\n")
         sys.stderr.flush()
 
     def _write(self, name: str, text: bytes) -> None:

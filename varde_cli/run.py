@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import click
@@ -19,6 +20,8 @@ from varde_contract.refusals import RefusalCode
 T = TypeVar("T")
 
 _OUR_FAULT = ("The body", "The query")
+_RELAY_PATIENCE = 3.0
+"""Seconds to be told by the relay, over the ticket of before, that this device was revoked."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -138,9 +141,22 @@ def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T
         async with varde.connect(home.folder, home.unlock) as client:
             if client.keeps_phrase:
                 click.echo("Your 24 words are not on paper yet, it seems: `varde signup` shows them again.", err=True)
-            return await work(client)
+            async with telling_revocation(client):
+                return await work(client)
 
     return run_client(run)
+
+
+@asynccontextmanager
+async def telling_revocation(client: varde.Client) -> AsyncIterator[None]:
+    """Raise DeviceRevoked in place of SignedOut where that is why: the API forgets the session, and the relay says."""
+    try:
+        with ungrouped():
+            yield
+    except varde.SignedOut:
+        with trio.move_on_after(_RELAY_PATIENCE):
+            await client.wait_connected()
+        raise
 
 
 async def _run_until_signal(work: Callable[[], Awaitable[T]]) -> T:

@@ -286,9 +286,13 @@ def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> Non
     (line,) = (line for line in system.run("devices", *home).splitlines() if line.startswith(f"…{other[-6:]}"))
     assert "2099-01-3" in line
     assert "yes" not in line
+    system.run("send", "self", "x", "--home", laptop)
     system.run("devices", "revoke", other, "--yes", *home)
     assert other[-6:] not in system.run("devices", *home)
-    assert system.run("send", "self", "x", "--home", laptop, code=1).startswith("varde: ")
+    for words in (("send", "self", "x"), ("chat", "self"), ("devices",), ("listen", "--count", "1")):
+        told = system.run(*words, "--home", laptop, code=1)
+        assert told.startswith("varde: this device was revoked\n")
+        assert "as a new device, in a new folder" in told
     system.run("logout", "--yes", *home)
     assert "Enrol again" in system.run("devices", *home, code=1)
 

@@ -72,8 +72,16 @@ async def test_the_outbox_keeps_whole_letters_for_its_owner_only(
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     said = capsys.readouterr()
     assert said.out == ""
-    assert CODE in said.err
-    assert ADDRESS not in said.err
+    assert f"sign-in code for {ADDRESS}: {CODE}  (" in said.err
+
+
+async def test_an_address_writes_nothing_but_itself_to_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No command to the terminal, and no text that runs the other way."""
+    odd = "a\u202eb\u009bc@example.org"
+    await FolderMail(MailFolder(tmp_path), SENDER).send_code(odd, CODE, expires_in_s=600)
+    assert "a\ufffdb\ufffdc@example.org" in capsys.readouterr().err
 
 
 async def test_no_code_goes_to_a_console_where_strangers_may_ask_for_one(
@@ -85,6 +93,7 @@ async def test_no_code_goes_to_a_console_where_strangers_may_ask_for_one(
     )
     said = capsys.readouterr().err
     assert CODE not in said
+    assert ADDRESS not in said
     assert ".eml" in said
 
 

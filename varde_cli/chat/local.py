@@ -15,7 +15,7 @@ import varde
 from varde_cli.chat.remote import Chat, Member, Rpc
 from varde_cli.names import Names, find_profile, load_members, open_conversation
 from varde_cli.options import Home
-from varde_cli.run import Failure
+from varde_cli.run import Failure, telling_revocation
 from varde_contract.bodies import MessageRef
 from varde_contract.exception_groups import single_cause
 from varde_contract.ids import ConversationId, ProfileId, decode_text_id
@@ -82,7 +82,8 @@ class _Thread:
         try:
             if method not in METHODS:
                 raise Failure(f"this version of varde has no {method}")  # noqa: TRY301
-            result = msgspec.to_builtins(await METHODS[method](self._client, **params))
+            async with telling_revocation(self._client):
+                result = msgspec.to_builtins(await METHODS[method](self._client, **params))
         except trio.Cancelled:
             answer.cancel()
             raise
