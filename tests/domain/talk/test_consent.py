@@ -1,5 +1,6 @@
 """Consent at the server: who may ask whom, how often, and what a block does and does not tell."""
 
+from functools import partial
 from typing import Final
 
 import pytest
@@ -26,10 +27,11 @@ from tests.chains import CastSigner, Chain, opening
 from tests.domain.registry import Registry, code_of
 from tests.ids import id_of
 from varde_contract import membership_statements as s
-from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.ids import AccountId, ClientId, ConversationId, ProfileId
 from varde_contract.limits import BLOCKS_PER_ACCOUNT, REQUESTS_OF_STRANGERS, REQUESTS_PER_ACCOUNT
 from varde_contract.people import FoundBy, Theme
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.talk import FirstWords
 from varde_contract.talk import ConversationKind, Role
 
 DM, GROUP = ConversationKind.DM, ConversationKind.GROUP
@@ -200,3 +202,18 @@ async def test_a_dm_is_declined_and_left(registry: Registry) -> None:
         roster = (await registry.stores.conversations.rosters([chain.conversation]))[chain.conversation]
         assert set(roster.members) == {alice.profile}
     assert isinstance(registry.bus.published[-2], MembershipChanged)
+
+
+async def test_first_words_need_a_device_and_cost_as_messages_do(registry: Registry) -> None:
+    """A session without a device cannot write them; whoever writes on and on is refused before the store is asked."""
+    opened = await ask(registry, alice_phone, bob, number=1, kind=DM)
+    assert isinstance(opened, Opened)
+    said = FirstWords(ClientId(id_of(2)), alice.profile, {bob_phone.id: bytes(4 << 20)})
+    mailbox = replace(alice_phone.actor, device=None)
+    assert code_of(await registry.consent.put_words(mailbox, opened.conversation, bob.profile, said)) is (
+        RefusalCode.NO_DEVICE
+    )
+    write = partial(registry.consent.put_words, alice_phone.actor, opened.conversation, bob.profile, said)
+    outcomes = [await write() for _ in range(300)]
+    (refused,) = {each.code for each in outcomes if each is not None}
+    assert refused is RefusalCode.RATE_LIMITED

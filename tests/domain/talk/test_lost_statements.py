@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from domain.talk.chains import Opened
 from domain.talk.events import MembershipChanged, MessagesCommitted
@@ -202,6 +203,13 @@ async def test_what_was_never_signed_is_refused(server: Restored, what: str) -> 
     server.restore()
     outcome = code_of(await server.lost_statements.put_back(bob_phone.actor, CONVERSATION, [signed]))
     assert outcome is (RefusalCode.NOT_FOUND if what == "unknown list" else RefusalCode.BAD_SIGNATURE)
+
+
+async def test_a_session_without_a_device_puts_nothing_back(server: Restored) -> None:
+    """A code from the mailbox alone states nothing, and brings nothing back either."""
+    chain = await in_a_group(server)
+    outcome = await server.lost_statements.put_back(replace(bob_phone.actor, device=None), CONVERSATION, chain.signed)
+    assert code_of(outcome) is RefusalCode.NO_DEVICE
 
 
 async def test_a_newcomer_puts_back_what_made_them_a_member(server: Restored) -> None:

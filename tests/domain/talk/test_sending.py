@@ -129,6 +129,14 @@ def test_a_part_names_some_of_the_others(named: set[DeviceId]) -> None:
         assert judged.stale == StaleDevices(7, (), tuple(sorted(named - set(OTHERS))))
 
 
+def test_a_part_is_for_a_conversation_that_is_there() -> None:
+    """Else it is refused as any other message is, and nothing is looked at."""
+    request = group(group=None, devices={bob_phone.id: b"sealed"})
+    refused = decide_part(None, SENDER, request, message=MESSAGE, now_ms=NOW_MS)
+    assert refused == decide(None, SENDER, request, message=MESSAGE, now_ms=NOW_MS)
+    assert isinstance(refused, Refused)
+
+
 def test_a_part_is_for_devices_of_a_group_as_it_is() -> None:
     """Not for all, for nobody, for another roster, with a statement in it, or in a dm, where everybody is named."""
     one = {bob_phone.id: b"sealed"}
