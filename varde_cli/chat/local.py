@@ -18,7 +18,7 @@ from varde_cli.options import Home
 from varde_cli.run import Failure, telling_revocation
 from varde_contract.bodies import MessageRef
 from varde_contract.exception_groups import single_cause
-from varde_contract.ids import ConversationId, ProfileId, decode_text_id
+from varde_contract.ids import ConversationId, decode_text_id
 from varde_contract.talk import ConversationKind
 
 UNREAD: Final = 100
@@ -125,7 +125,8 @@ Method: TypeAlias = Callable[..., Awaitable[object]]
 
 
 async def _whoami(client: varde.Client) -> object:
-    return [profile.id for profile in client.identity.profiles]
+    profiles = [{"profile": profile.id} for profile in client.identity.profiles]
+    return {"profiles": profiles, "connected": client.connected}
 
 
 async def _conversations(client: varde.Client) -> object:
@@ -181,9 +182,7 @@ async def _members(client: varde.Client, conversation: str) -> object:
 async def _send(client: varde.Client, to: str, text: str, reply: object = None, thread: object = None) -> object:
     conversation = _conversation(client, to)
     refs = [None if each is None else _ref(each) for each in (reply, thread)]
-    sent = await conversation.send(text, reply_to=refs[0], thread=refs[1])
-    (message,) = conversation.history(1, before=sent.seq + 1)
-    return message
+    return {"sent": await conversation.send(text, reply_to=refs[0], thread=refs[1])}
 
 
 async def _react(client: varde.Client, conversation: str, message: object, emoji: str, *, on: bool) -> object:
@@ -221,8 +220,8 @@ async def _invite(client: varde.Client, group: str, who: str) -> None:
     await _conversation(client, group).invite(await find_profile(client, who))
 
 
-async def _add_contact(client: varde.Client, name: str, profile: str) -> None:
-    client.contacts.add(name, ProfileId(UUID(profile)))
+async def _add_contact(client: varde.Client, name: str, who: str) -> None:
+    client.contacts.add(name, await find_profile(client, who))
 
 
 def _ref(given: object) -> MessageRef:

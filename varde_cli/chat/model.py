@@ -287,8 +287,7 @@ def take_connection(state: State, event: Connected | Disconnected, now: float) -
     """The connection came, or went."""
     if isinstance(event, Connected):
         return replace(state, link=Link(up=True))
-    retry_at = None if event.retry_in_s is None else now + event.retry_in_s
-    return replace(state, link=Link(up=False, why=event.why, retry_at=retry_at))
+    return replace(state, link=Link(False, event.why, None if event.retry_in_s is None else now + event.retry_in_s))
 
 
 def _with_talk(state: State, conversation: ConversationId, talk: Talk) -> State:

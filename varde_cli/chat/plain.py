@@ -46,7 +46,7 @@ class PlainChat:
         return self._ended.result() if self._ended.done() else Exit.OK
 
     async def _chat(self, who: str | None, as_profile: str | None) -> None:
-        self._mine = await self._remote.whoami()
+        self._mine = (await self._remote.whoami()).mine
         conversation = await self._choose(who, as_profile)
         await self._show_start(conversation)
         async with asyncio.TaskGroup() as group:
@@ -157,9 +157,13 @@ class PlainChat:
         elif text.strip():
             late = asyncio.get_running_loop().call_later(_LATE_S, self._line, "   waits here, and goes out by itself")
             try:
-                self._show(await self._remote.send(conversation, text))
+                message = await self._remote.send(conversation, text)
             finally:
                 late.cancel()
+            if message is None:
+                self._line("   waits here until they accept, and goes out by itself")
+            else:
+                self._show(message)
 
     def end(self, how: int) -> None:
         """End the chat with an exit code."""

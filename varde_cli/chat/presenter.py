@@ -9,7 +9,7 @@ from varde.errors import VardeError
 from varde.events import Connected, Disconnected, Receipt, Typing
 from varde_cli.chat import model, rows
 from varde_cli.chat.history import History
-from varde_cli.chat.model import Mode, State
+from varde_cli.chat.model import Link, Mode, State
 from varde_cli.chat.notices import ANYWHERE, CHANGES_LIST, notice
 from varde_cli.chat.remote import Changed, Event, Message, Ref, Remote
 from varde_cli.chat.slash_commands import Context, command_of, run_slash_command
@@ -113,8 +113,9 @@ class Presenter:
         """Load the list; open what is named."""
         if who is not None:
             self.change(replace(self.state, mode=Mode.WRITE))
-        mine = await self._remote.whoami()
-        self.change(replace(self.state, mine=mine))
+        me = await self._remote.whoami()
+        link = Link(up=True) if me.connected else self.state.link
+        self.change(replace(self.state, mine=me.mine, link=link))
         await self.list_chats()
         if who is not None:
             await self.open(await self._remote.open(who, as_profile))
@@ -264,7 +265,7 @@ class Presenter:
             await self._history.load_newest(conversation)
         state, entry = model.send_text(self.state, text)
         self.change(state)
-        late = asyncio.get_running_loop().call_later(_LATE_S, self._tell_late)
+        late = asyncio.get_running_loop().call_later(_LATE_S, self.tell, "waits here, and goes out by itself")
         try:
             message = await self._remote.send(conversation, text, reply_to=reply_to, thread=thread)
         except (VardeError, Failure):
@@ -273,11 +274,12 @@ class Presenter:
             raise
         finally:
             late.cancel()
+        if message is None:
+            self.tell("waits here until they accept, and goes out by itself")
+            known = {each.ref for each in self.state.talks[conversation].messages}
+            message = await self._remote.wait_stored(conversation, text, known)
         state = model.settle(self.state, conversation, entry)
         self.change(model.take_message(state, message))
-
-    def _tell_late(self) -> None:
-        self.tell("waits here, and goes out by itself")
 
     def _put_back(self, text: str) -> None:
         # Nothing that was typed is lost, and nothing that was typed since is written over.

@@ -1,9 +1,11 @@
 """The client as a chat uses it: the methods of its JSON-RPC interface, typed."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +15,8 @@ from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId, de
 from varde_contract.talk import ConversationKind, Role
 
 T = TypeVar("T")
+_LOOK_EVERY_S: Final = 2.0
+_LOOK_AT: Final = 50
 Ref: TypeAlias = tuple[DeviceId, ClientId]
 """Names a message of a conversation, before it has a number."""
 
@@ -96,6 +100,30 @@ class Member(Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
+class _OwnProfile(Struct, frozen=True):
+    profile: ProfileId
+
+
+class WhoAmI(Struct, frozen=True):
+    """Whose home it is."""
+
+    profiles: tuple[_OwnProfile, ...]
+    connected: bool
+
+    @property
+    def mine(self) -> frozenset[ProfileId]:
+        """The account's profiles."""
+        return frozenset(each.profile for each in self.profiles)
+
+
+class _Sent(Struct, frozen=True):
+    seq: int
+
+
+class _Sending(Struct, frozen=True):
+    sent: _Sent | None
+
+
 class Hit(Struct, frozen=True):
     """A message that was found."""
 
@@ -135,9 +163,9 @@ class Remote:
             with suppress(msgspec.ValidationError):  # of a newer version of this program, which owns the home
                 yield decode_event(event)
 
-    async def whoami(self) -> frozenset[ProfileId]:
-        """Return this account's profiles."""
-        return await self._call(frozenset[ProfileId], "whoami")
+    async def whoami(self) -> WhoAmI:
+        """Return whose home it is, and whether it is connected."""
+        return await self._call(WhoAmI, "whoami")
 
     async def chats(self) -> tuple[Chat, ...]:
         """Return the conversations."""
@@ -168,9 +196,26 @@ class Remote:
         *,
         reply_to: Ref | None = None,
         thread: Ref | None = None,
-    ) -> Message:
-        """Send a text, and return the message as soon as it is stored, however long that takes."""
-        return await self._call(Message, "send", to=conversation, text=text, reply=reply_to, thread=thread)
+    ) -> Message | None:
+        """Send a text, and return the message when the server has stored it, however long that takes.
+
+        None where that is not waited for, because the other has to accept first: it is kept, and goes out by itself.
+        """
+        given = {"to": conversation, "text": text, "reply": reply_to, "thread": thread}
+        seq = (await self._call(_Sending, "send", **given)).sent
+        if seq is None:
+            return None
+        page = await self.history(conversation, before=seq.seq + 1, limit=1)
+        return page[-1]
+
+    async def wait_stored(self, conversation: ConversationId, text: str, known: AbstractSet[Ref]) -> Message:
+        """Wait until an own message with this text is there that is none of the known ones."""
+        while True:
+            # Nothing tells of an own message that is stored at last, so it is looked for.
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for each in await self.history(conversation, limit=_LOOK_AT):
+                if each.mine and each.text == text and each.ref not in known:
+                    return each
 
     async def react(self, conversation: ConversationId, message: Ref, emoji: str, *, on: bool) -> None:
         """Put an emoji on a message, or take it away."""
@@ -202,7 +247,7 @@ class Remote:
 
     async def add_contact(self, name: str, profile: ProfileId) -> None:
         """Remember somebody by a name, on this device."""
-        await self._do("contacts.add", name=name, profile=profile)
+        await self._do("contacts.add", name=name, who=str(profile))
 
     async def reconnect(self) -> None:
         """Try to connect now."""

@@ -86,7 +86,7 @@ async def _history(context: Context, rest: str) -> Sequence[str]:
 
 
 async def _name(context: Context, rest: str) -> Sequence[str]:
-    mine = await context.remote.whoami()
+    mine = (await context.remote.whoami()).mine
     others = [each for each in await context.remote.members(context.conversation) if each.profile not in mine]
     if not rest or len(others) != 1:
         raise Failure("that names nobody", "Write /name and a name in a chat of two; otherwise: varde contacts add")
@@ -95,7 +95,7 @@ async def _name(context: Context, rest: str) -> Sequence[str]:
 
 
 async def _who(context: Context, _rest: str) -> Sequence[str]:
-    mine = await context.remote.whoami()
+    mine = (await context.remote.whoami()).mine
     return [f"conversation {context.conversation}", *(f"you are {each}" for each in mine)]
 
 

@@ -37,6 +37,7 @@ class MemoryRpc:
         self.held = asyncio.Event()
         self.held.set()
         self.refuse: str | None = None
+        self.unaccepted = False
         self.opened = asyncio.Event()
         self.opened.set()
         self._events: asyncio.Queue[Event | Message | Changed | Exception] = asyncio.Queue()
@@ -109,7 +110,7 @@ class MemoryRpc:
             yield msgspec.to_builtins(event) | kind
 
     async def _whoami(self) -> object:
-        return [ME]
+        return {"profiles": [{"profile": ME}], "connected": False}
 
     async def _conversations(self) -> object:
         names = {WITH_BOB: ("bob", ConversationKind.DM), GROUP: ("hiking", ConversationKind.GROUP)}
@@ -146,8 +147,11 @@ class MemoryRpc:
     async def _send(self, to: str, text: str, reply: Ref | None = None, thread: Ref | None = None) -> object:
         if self.refuse is not None:
             raise Failure(self.refuse)
+        if self.unaccepted:
+            return {"sent": None}
         await self.held.wait()
-        return self.written(text, by=ME, where=ConversationId(UUID(to)), reply_to=reply, thread=thread)
+        message = self.written(text, by=ME, where=ConversationId(UUID(to)), reply_to=reply, thread=thread)
+        return {"sent": {"seq": message.seq}}
 
     async def _react(self, conversation: str, message: Ref, emoji: str, *, on: bool) -> None:
         now = (Reactions(emoji, (ME,)),) if on else ()

@@ -85,6 +85,23 @@ def test_what_waits_hides_nothing() -> None:
     chat(story)
 
 
+def test_what_waits_for_an_acceptance_is_shown_as_stored_once_it_is() -> None:
+    """Nobody else's words are taken for it."""
+
+    async def story(person: Person, rpc: MemoryRpc) -> None:
+        await person.see("bob")
+        rpc.unaccepted = True
+        person.type("hello\r")
+        await person.see("hello …", "waits here until they accept")
+        rpc.say("hello")
+        await person.see("bob        hello", "hello …")
+        rpc.written("hello", by=ME)
+        await person.see("you        hello ✓")
+        await person.miss("hello …")
+
+    chat(story)
+
+
 def test_a_message_may_have_lines_and_begin_with_a_slash() -> None:
     """Alt-Enter is a new line. Two slashes are one that is sent; what is no command is said to be none, and kept."""
 
