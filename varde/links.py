@@ -24,6 +24,7 @@ from varde.rosters import Rosters
 from varde.store import Store
 from varde.store.links import OwnLink
 from varde.store.people import NamedAccount
+from varde.typed import read_link
 from varde_contract.ids import ID_BYTES, ConversationId, LinkId, ProfileId
 from varde_contract.limits import LINK_DAYS, LINK_USES
 from varde_contract.links import (
@@ -159,7 +160,7 @@ class Links:
     def parse(self, text: str, *, same_server: bool = False) -> Link:
         """Read a link that is to be used here. Raises VardeError for what is none, or leads to another server."""
         try:
-            link = parse_link(text)
+            link = parse_link(read_link(text))
         except LinkFault as fault:
             raise VardeError(str(fault), code="bad-link", advice="copy the whole link once more") from None
         if link.origin != self.origin and not same_server:

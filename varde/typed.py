@@ -44,6 +44,11 @@ def read_code(typed: str) -> str:
         raise VardeError("this is no one-time code", code="bad-code", advice=advice) from None
 
 
+def read_link(typed: str) -> str:
+    """Return an invite link without what a letter puts around it, and the line breaks that it puts into it."""
+    return "".join(visible(typed).split()).rstrip(".,;:!?)]»”'\"")
+
+
 def read_url(typed: str) -> httpx.URL:
     """Return the URL of a server. Raises VardeError (`bad-url`), whose text never shows what may be a password."""
     text = visible(typed)

@@ -60,5 +60,8 @@ def program_name() -> str:
 
 
 def _from_here(path: str) -> str:
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except FileNotFoundError:
+        relative = path  # the folder that one is in is gone
     return shlex.quote(path if relative.startswith(os.pardir) else relative)

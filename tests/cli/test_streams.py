@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from varde_cli import entry
+from varde_cli.options import choose_home
+from varde_cli.output import program_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +85,39 @@ def test_what_is_refused_is_refused_for_a_reason(tmp_path: Path) -> None:
     """The folder is named."""
     done = run("whoami", "--home", str(tmp_path / "none"))
     assert str(tmp_path / "none").encode() in done.stderr
+
+
+def test_letters_of_an_argument_are_known_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the locale has none of them they come as bytes, and those are UTF-8."""
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("ascii", "surrogateescape"))
+    assert entry._as_text("blåbær".encode().decode("ascii", "surrogateescape")) == "blåbær"
+    assert entry._as_text("plain") == "plain"
+    with pytest.raises(click.UsageError):
+        entry._as_text("bl\udce5b")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0o077, 0o077), (0o022, 0o022), (0o777, 0o077), (0o400, 0o077)])
+def test_what_is_made_can_be_read_by_its_owner(before: int, after: int) -> None:
+    """A mask that takes that away is nobody's intention; any other is left alone."""
+    original = os.umask(before)
+    try:
+        entry._check_umask()
+    finally:
+        assert os.umask(original) == after
+
+
+def test_an_empty_home_is_none() -> None:
+    """It would be the root of the machine."""
+    with pytest.raises(click.UsageError, match="set VARDE_HOME or --home"):
+        choose_home({"HOME": ""}, None, ask=False, fresh=False)
+    assert choose_home({"HOME": "", "VARDE_HOME": "/srv/bot"}, None, ask=False, fresh=False).folder == Path("/srv/bot")
+
+
+def test_a_folder_that_is_gone_is_no_surprise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stands in one that was deleted may go on with a home elsewhere."""
+
+    def gone() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert "varde" in program_name()

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from varde.errors import VardeError
 from varde.http import check_url
-from varde.typed import read_code, read_email, read_url
+from varde.typed import read_code, read_email, read_link, read_url
 
 SECRET = "s3cret"
+LINK = "https://chat.example.org/i#AQFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,15 @@ def test_what_is_no_url_is_told(typed: str, said: str) -> None:
         check_url(typed)
     assert caught.value.code == "bad-url"
     assert SECRET not in f"{caught.value}{caught.value.advice}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [LINK, f"\u200b {LINK}\u200b\r\n", f"{LINK}.", f"({LINK})"[1:], f"{LINK[:40]}\r\n {LINK[40:]}", f"\ufeff{LINK}”,"],
+)
+def test_a_link_is_read_as_it_is_pasted(typed: str) -> None:
+    """From the end of a sentence, or a letter that has broken it into lines."""
+    assert read_link(typed) == LINK
 
 
 @given(st.text(max_size=80))
