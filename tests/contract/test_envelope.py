@@ -59,7 +59,7 @@ def test_an_honest_relay_is_believed(envelope: e.Envelope) -> None:
     try:
         bodies.check_body(envelope.body)
     except PeerFault:
-        with pytest.raises(PeerFault, match=r"mention|emoji"):
+        with pytest.raises(PeerFault, match=r"mention|emoji|name of a contact"):
             e.open_envelope(plaintext, said_of(envelope))
         return
     assert len(plaintext) in BUCKETS
@@ -294,3 +294,13 @@ def test_a_plain_text_takes_no_more_bytes_than_its_words() -> None:
     plain, full = with_body(bodies.Text("hei")), with_body(bodies.Text("hei", timer=60))
     sizes = [len(e._encoder.encode(e._without_defaults(each.body))) for each in (plain, full)]
     assert sizes == [10, 14]
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", " kari", "two\nlines", "\u202eirak", "\u2800", "a  b", "e\u0301va", "x" * 65]
+)
+def test_a_contact_has_a_name_that_can_be_shown(name: str) -> None:
+    """As it would be kept: nothing unseen, no directions, one spelling."""
+    card = bodies.Contact(x.BOB_PRIVAT, name, x.ALICE, bytes(32))
+    with pytest.raises(PeerFault):
+        e.open_envelope(e.encode_envelope(with_body(card)), said_of(with_body(card)))
