@@ -52,6 +52,7 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/python -m api.openapi --check
 	$(BIN)/python -m tests.metrics_documentation --check
 	$(BIN)/python -m tests.conformance.documentation --check
+	$(BIN)/python -m tests.daemon_documentation --check
 	$(BIN)/python -m loadtest.report.schema --check
 	$(BIN)/python -m tests.citus_lint
 

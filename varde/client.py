@@ -67,6 +67,10 @@ class Client:
         """Try to connect now, instead of after the time that `Disconnected` named. Connected, it does nothing."""
         self._services.outbox.reconnect()
 
+    async def wait_ended(self) -> VardeError:
+        """Return why the client has ended: what `events` raises at its end. No deadline."""
+        return await self._services.events.wait_end()
+
     def conversation(self, conversation: ConversationId) -> Conversation:
         """Return a conversation by its id, known or not yet."""
         return Conversation(conversation, self._services)

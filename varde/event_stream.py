@@ -30,6 +30,7 @@ class EventStream:
         self._iterators: WeakKeyDictionary[EventIterator[Event], None] = WeakKeyDictionary()
         self._handed_out: set[int] = set()
         self.end: VardeError | None = None
+        self._ended = trio.Event()
 
     def publish(self, event: TransientEvent) -> None:
         """Give a transient event to every iterator over all events."""
@@ -44,7 +45,14 @@ class EventStream:
     def close(self, error: VardeError) -> None:
         """There will be nothing more: iterators hand out what is stored, then raise this."""
         self.end = self.end or error
+        self._ended.set()
         self.notify()
+
+    async def wait_end(self) -> VardeError:
+        """Return why there will be nothing more. No deadline: a client may run for years."""
+        await self._ended.wait()
+        assert self.end is not None
+        return self.end
 
     def mark_all_taken(self) -> None:
         """Count everything that was handed out as taken: the application left its block without an exception."""

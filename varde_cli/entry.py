@@ -19,6 +19,7 @@ from varde_cli import (
     account,
     contacts,
     conversations,
+    daemon,
     devices,
     invite,
     messages,
@@ -53,7 +54,7 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
         *(requests.block, requests.unblock, requests.blocked, requests.found_by),
     ),
     "Talk": (
-        *(chat.chat, messages.send, messages.listen, search.search),
+        *(chat.chat, messages.send, messages.listen, search.search, daemon.daemon),
         *(requests.requests, requests.accept, requests.decline),
         *(conversations.members, conversations.leave),
     ),
@@ -180,7 +181,9 @@ def _check_umask() -> None:
 
 
 def _run(words: list[str]) -> object:
-    return varde.main([_as_text(word) for word in words], prog_name=program_name(), standalone_mode=False)
+    read = [_as_text(word) for word in words]
+    # The context keeps the words: another program may have to run them.
+    return varde.main(read, prog_name=program_name(), standalone_mode=False, obj=read)
 
 
 def _as_text(word: str) -> str:

@@ -1,7 +1,6 @@
 """`varde send` and `varde listen`, for scripts: one message out, and everything that comes in as JSON lines."""
 
 import math
-import sys
 
 import click
 import trio
@@ -22,6 +21,7 @@ from varde_cli.names import Names, find_conversation, find_profile, open_convers
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
+from varde_cli.streams import read_input
 
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
 
@@ -52,7 +52,7 @@ def send(
     """
     if contact is not None and words:
         raise click.UsageError("A contact is passed on by itself: send the words in a message of their own.")
-    text = "" if contact is not None else " ".join(words) if words else sys.stdin.read().rstrip("\n")
+    text = "" if contact is not None else " ".join(words) if words else read_input().rstrip("\n")
     if contact is None and not text.strip():
         raise Failure("there is nothing to send", "give the message as words, or on standard input")
 

@@ -13,6 +13,7 @@ import click
 
 from varde.store.store import STORE_NAME
 from varde.store.unlock import KeyFile, Passphrase, Unlock
+from varde_cli.streams import EXECUTION
 
 FOLDER: Final = "~/.varde"
 KEY_FILE: Final = "key"
@@ -34,6 +35,8 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
     that is asked for on a terminal. Where a store may be made (`fresh`) and is, its passphrase is asked for twice.
     """
+    if EXECUTION.get() is not None:
+        return Home(Path(), KeyFile(Path()))  # whoever runs the command has opened it
     folder = _expand(folder or Path(environ.get("VARDE_HOME") or FOLDER), environ)
     fresh = fresh and not (folder / STORE_NAME).exists()
     given = environ.get("VARDE_PASSPHRASE")

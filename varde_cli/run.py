@@ -12,8 +12,10 @@ import click
 import trio
 
 import varde
-from varde.errors import VardeError
+from varde.errors import StoreInUse, VardeError
 from varde_cli.options import Home
+from varde_cli.rpc.forward import forward
+from varde_cli.streams import EXECUTION
 from varde_contract.exception_groups import single_cause, ungrouped
 from varde_contract.refusals import RefusalCode
 
@@ -135,7 +137,12 @@ def run_client(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T:
-    """Run `work` with the connected client of a home folder, as `run_client` does."""
+    """Run `work` with the connected client of a home folder, as `run_client` does.
+
+    Where another program owns the home, that one runs the whole command, and this process shows what it prints.
+    """
+    if (client := EXECUTION.get()) is not None:
+        return trio.from_thread.run(work, client)
 
     async def run() -> T:
         async with varde.connect(home.folder, home.unlock) as client:
@@ -144,7 +151,13 @@ def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T
             async with telling_revocation(client):
                 return await work(client)
 
-    return run_client(run)
+    try:
+        return run_client(run)
+    except StoreInUse:
+        code = forward(home.folder, click.get_current_context().find_root().obj)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
 
 
 @asynccontextmanager

@@ -3,9 +3,28 @@
 import io
 import os
 import sys
+from contextvars import ContextVar
 from typing import Final, TextIO, cast
 
+import varde
+
 _STANDARD: Final = 2
+EXECUTION: Final[ContextVar[varde.Client | None]] = ContextVar("execution", default=None)
+"""The client of the program that runs this command for another process; None in a process of its own."""
+
+_taken: list[str] = []
+
+
+def read_input() -> str:
+    """Read standard input to its end. Whoever runs the command for this process is given it, too."""
+    text = sys.stdin.read()  # of a command that runs for another process: what that one had read
+    _taken.append(text)
+    return text
+
+
+def taken_input() -> str:
+    """Return what was read so far."""
+    return "".join(_taken)
 
 
 def prepare_streams() -> None:

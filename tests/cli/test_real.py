@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -405,3 +406,30 @@ def test_words_are_found_on_the_device(system: RealSystem, pair: Pair) -> None:
     assert (first["message"]["text"], first["hits"]) == ("kjøp blåbær", [[0, 11]])
     assert system.run("search", "tyttebær", "--home", pair.alice) == ""
     assert "too long" in system.run("search", "x" * 1_001, "--home", pair.alice, code=1)
+
+
+def test_a_daemon_owns_the_home_and_others_talk_through_it(system: RealSystem, pair: Pair) -> None:
+    """Commands and scripts work while it runs; killed, it leaves nothing in the way; it ends in order with SIGTERM."""
+    command = (sys.executable, "-m", "varde_cli", "daemon", "--home", pair.alice)
+    for kill in (True, False):
+        with subprocess.Popen(command, env=system.environ(), stderr=subprocess.PIPE, text=True) as daemon:
+            assert daemon.stderr is not None
+            assert "ready on" in daemon.stderr.readline()
+            said = system.run("send", "bob", "--home", pair.alice, text="through the daemon")
+            assert said.startswith("sent as number ")
+            assert "bob" in system.run("contacts", "--home", pair.alice)
+            assert "nobody" in system.run("send", "nobody", "hei", "--home", pair.alice, code=1)
+            assert f"process {daemon.pid}" in system.run("daemon", "--home", pair.alice, code=1)
+            with socket.socket(socket.AF_UNIX) as script, script.makefile("rw") as lines:
+                script.settimeout(TIMEOUT)
+                script.connect(f"{pair.alice}/daemon.sock")
+                lines.write('{"jsonrpc": "2.0", "id": 1, "method": "subscribe"}\n')
+                lines.flush()
+                assert json.loads(lines.readline())["result"] is None
+                system.run("send", pair.alice_address, "hei", "--home", pair.bob)
+                while (event := json.loads(lines.readline())["params"]).get("text") != "hei":
+                    assert event
+            daemon.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            assert daemon.wait(TIMEOUT) == (-signal.SIGKILL if kill else 130)
+    texts = [json.loads(line)["text"] for line in system.run("listen", "--home", pair.bob, "--count", "2").splitlines()]
+    assert texts == ["through the daemon"] * 2

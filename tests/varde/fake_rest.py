@@ -1,14 +1,14 @@
 """The API in memory, as one running client sees it: over the tables of `tests.varde.memory_relay`."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
 from tests.cast import salt_of
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation
-from varde.errors import Refusal
+from varde.errors import Refusal, Unreachable
 from varde_contract import frames as f
 from varde_contract.device_list import decode_list, decode_signed_list
 from varde_contract.ids import AccountId, ConversationId, MessageId, ProfileId
@@ -58,6 +58,14 @@ class FakeRest:
         talk = SimulatedConversation.begun_by(self._endpoint, new.statements)
         self._relay.talks[talk.conversation] = talk
         return talk.view
+
+    async def conversations(self, after: ConversationId | None) -> NoReturn:  # noqa: ARG002 - see `Rest`
+        """Raise Unreachable: a client goes on with what its store has."""
+        raise Unreachable("lists are not kept here")
+
+    async def requests(self) -> NoReturn:
+        """See `conversations`."""
+        raise Unreachable("lists are not kept here")
 
     async def append_statements(self, conversation: ConversationId, new: NewStatements) -> StatementsStored:
         """Put statements into the chain; what another one has got there first is refused."""

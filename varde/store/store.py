@@ -28,6 +28,7 @@ from varde.store.unlock import Argon2Cost, SlotKind, Unlock
 STORE_NAME = "store.sqlite"
 LOCK_NAME = "store.lock"
 SALT_BYTES = 16
+_PID_BYTES = 20
 
 T = TypeVar("T")
 
@@ -48,7 +49,11 @@ def hold_lock(home: Path) -> Iterator[None]:
             # the file lets the lock go when it is closed.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreInUse("another program uses this home folder") from None
+            holder = os.pread(descriptor, _PID_BYTES, 0).decode(errors="replace").strip()
+            who = f"another program (process {holder})" if holder.isdecimal() else "another program"
+            raise StoreInUse(f"{who} uses this home folder") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)  # only to tell people: the lock is what counts
         yield
     finally:
         os.close(descriptor)  # releases the lock; the file stays, or a third process could lock another one

@@ -1,0 +1,414 @@
+"""The methods of the interface: one table of a name, what it takes, and a function of the opened client."""
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from importlib.metadata import version
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_type_hints
+
+import trio
+from msgspec import Meta, Struct
+
+import varde
+from varde.events import Message, Request
+from varde_cli.names import Names, check_name, find_conversation, find_profile, load_members, open_conversation
+from varde_cli.run import Failure
+from varde_contract.bodies import MessageRef
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.talk import ConversationKind, Role
+
+MOST_MESSAGES: Final = 1_000
+UNREAD_MOST: Final = 100
+"""More are not counted."""
+
+P = TypeVar("P", bound=Struct)
+
+
+class Method(NamedTuple):
+    """A method: the Struct of its params, and what carries it out."""
+
+    name: str
+    params: type[Struct]
+    run: Callable[[varde.Client, Any], Awaitable[object]]
+
+    @property
+    def about(self) -> str:
+        """What it does, in words."""
+        return inspect.cleandoc(self.run.__doc__ or "")
+
+    @property
+    def returns(self) -> Any:
+        """The type of its result."""
+        return get_type_hints(self.run, include_extras=True)["return"]
+
+
+METHODS: Final[dict[str, Method]] = {}
+
+
+def _method(name: str) -> Callable[[Callable[[varde.Client, P], Awaitable[object]]], Any]:
+    def add(run: Callable[[varde.Client, P], Awaitable[object]]) -> Callable[[varde.Client, P], Awaitable[object]]:
+        params = get_type_hints(run)["params"]
+        METHODS[name] = Method(name, params, run)
+        return run
+
+    return add
+
+
+class _Params(Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Nothing(_Params):
+    """Takes nothing."""
+
+
+class Version(Struct, frozen=True):
+    """The program that owns the home."""
+
+    version: str
+
+
+@_method("version")
+async def _version(_: varde.Client, params: Nothing) -> Version:  # noqa: ARG001 - every method takes its params
+    """Which version of varde answers."""
+    return Version(version("varde"))
+
+
+class OwnProfile(Struct, frozen=True):
+    """One of the account's profiles."""
+
+    profile: ProfileId
+    mode: str
+
+
+class WhoAmI(Struct, frozen=True):
+    """The account and device that the home is of."""
+
+    account: str
+    device: DeviceId
+    profiles: tuple[OwnProfile, ...]
+    connected: bool
+
+
+@_method("whoami")
+async def whoami(client: varde.Client, params: Nothing) -> WhoAmI:  # noqa: ARG001
+    """Who the home belongs to, and whether it is connected."""
+    mine = client.identity
+    profiles = tuple(OwnProfile(each.id, each.type) for each in mine.profiles)
+    return WhoAmI(str(mine.account), mine.device, profiles, client.connected)
+
+
+class Chat(Struct, frozen=True, kw_only=True):
+    """One conversation of the list. `last` and `time` are of its newest message; at most 100 unread are counted."""
+
+    id: ConversationId
+    name: str
+    kind: ConversationKind
+    unread: int = 0
+    last: str = ""
+    time: datetime | None = None
+
+
+@_method("conversations")
+async def conversations(client: varde.Client, params: Nothing) -> tuple[Chat, ...]:  # noqa: ARG001
+    """The conversations, with names, unread messages and the last one."""
+    names = Names(client)
+    return tuple([await _chat(names, each) for each in await client.conversations()])
+
+
+async def _chat(names: Names, conversation: varde.Conversation) -> Chat:
+    await load_members(conversation)
+    newest = conversation.history(UNREAD_MOST)
+    others = ", ".join(names.of(each.profile) for each in conversation.members if not names.is_mine(each.profile))
+    own = "notes to yourself" if conversation.kind is ConversationKind.SELF else "nobody but you"
+    return Chat(
+        id=conversation.id,
+        name=others or own,
+        kind=conversation.kind,
+        unread=sum(not each.mine and each.seq > conversation.read_upto for each in newest),
+        last=newest[-1].text if newest else "",
+        time=newest[-1].written if newest else None,
+    )
+
+
+class Open(_Params):
+    """`to` names a person or a conversation, as in `varde chat`; `as_profile` one of the own modes."""
+
+    to: str
+    as_profile: str | None = None
+
+
+@_method("open")
+async def _open(client: varde.Client, params: Open) -> ConversationId:
+    """Open the conversation with somebody, or find the one that is named."""
+    return (await open_conversation(client, Names(client), params.to, params.as_profile)).id
+
+
+class History(_Params):
+    """The newest messages of a conversation, or those before number `before`, or those of a thread."""
+
+    conversation: str
+    before: Annotated[int, Meta(ge=1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_MESSAGES)] = 50
+    thread: MessageRef | None = None
+
+
+@_method("history")
+async def _history(client: varde.Client, params: History) -> tuple[Message, ...]:
+    """Messages of a conversation in their order, as they stand now; of a thread its first message, too."""
+    conversation = await find_conversation(client, params.conversation)
+    if params.thread is not None:
+        root = conversation.message(params.thread)
+        return (*(() if root is None else (root,)), *conversation.thread(params.thread))
+    return tuple(conversation.history(params.limit, before=params.before))
+
+
+class Send(_Params):
+    """`timeout` is in seconds; without one it takes as long as it takes."""
+
+    to: str
+    text: str
+    reply: MessageRef | None = None
+    thread: MessageRef | None = None
+    as_profile: str | None = None
+    timeout: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+
+
+class Sending(Struct, frozen=True):
+    """`sent` is None while the message waits on this device, which sends it later. `waits_for` says for what."""
+
+    conversation: ConversationId
+    sent: varde.Sent | None
+    waits_for: str | None
+
+
+NOT_ACCEPTED: Final = "the other to accept"
+NOT_CONNECTED: Final = "a connection to the server"
+NOT_ACKED: Final = "the server to store it"
+_UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
+
+
+@_method("send")
+async def send(client: varde.Client, params: Send) -> Sending:
+    """Send a text, and wait until the server has stored it, or the time is up."""
+    if not params.text.strip():
+        raise Failure("there is nothing to send")
+    conversation = await open_conversation(client, Names(client), params.to, params.as_profile)
+    limit = math.inf if params.timeout is None else params.timeout
+    sent = None
+    with trio.move_on_after(min(limit, _UNANSWERED) if conversation.waiting else limit):
+        sent = await conversation.send(params.text, reply_to=params.reply, thread=params.thread)
+    if sent is not None:
+        return Sending(conversation.id, sent, None)
+    waits_for = NOT_ACCEPTED if conversation.waiting else NOT_ACKED if client.connected else NOT_CONNECTED
+    return Sending(conversation.id, None, waits_for)
+
+
+class React(_Params):
+    """`message` is its device and client id."""
+
+    conversation: str
+    message: MessageRef
+    emoji: str
+    on: bool = True
+
+
+@_method("react")
+async def _react(client: varde.Client, params: React) -> varde.Sent:
+    """Put an emoji on a message, or take it away."""
+    conversation = await find_conversation(client, params.conversation)
+    try:
+        return await conversation.react(params.message, params.emoji, on=params.on)
+    except ValueError:
+        raise Failure(f"'{params.emoji}' is no emoji") from None
+
+
+class Edit(_Params):
+    """`message` is its device and client id."""
+
+    conversation: str
+    message: MessageRef
+    text: str
+
+
+@_method("edit")
+async def _edit(client: varde.Client, params: Edit) -> varde.Sent:
+    """Change the text of an own message."""
+    return await (await find_conversation(client, params.conversation)).edit(params.message, params.text)
+
+
+class Delete(_Params):
+    """`message` is its device and client id."""
+
+    conversation: str
+    message: MessageRef
+
+
+@_method("delete")
+async def _delete(client: varde.Client, params: Delete) -> varde.Sent:
+    """Take an own message back, for everybody."""
+    return await (await find_conversation(client, params.conversation)).delete(params.message)
+
+
+class SetTimer(_Params):
+    """`seconds` after reading messages are deleted; 0: never."""
+
+    conversation: str
+    seconds: int
+
+
+@_method("set_timer")
+async def _set_timer(client: varde.Client, params: SetTimer) -> varde.Sent:
+    """Let messages of a conversation be deleted some time after they were read."""
+    return await (await find_conversation(client, params.conversation)).set_timer(params.seconds)
+
+
+class MarkRead(_Params):
+    """Every message up to and with number `upto`."""
+
+    conversation: str
+    upto: Annotated[int, Meta(ge=0)]
+
+
+@_method("mark_read")
+async def _mark_read(client: varde.Client, params: MarkRead) -> None:
+    """Mark messages as read, and tell the others so."""
+    await (await find_conversation(client, params.conversation)).read(params.upto)
+
+
+class Typing(_Params):
+    """Whether somebody types."""
+
+    conversation: str
+    active: bool
+
+
+@_method("typing")
+async def _typing(client: varde.Client, params: Typing) -> None:
+    """Show the others that somebody types here, or has stopped."""
+    (await find_conversation(client, params.conversation)).typing(params.active)
+
+
+class Of(_Params):
+    """Of this conversation."""
+
+    conversation: str
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """Somebody in a conversation, and how far they have received and read it."""
+
+    profile: ProfileId
+    name: str
+    role: Role = Role.MEMBER
+    delivered: int = 0
+    read: int = 0
+
+
+@_method("members")
+async def members(client: varde.Client, params: Of) -> tuple[Member, ...]:
+    """Who is in a conversation."""
+    found = await load_members(await find_conversation(client, params.conversation), fresh=True)
+    names, receipts = Names(client), found.receipts
+    return tuple(
+        Member(
+            profile=each.profile,
+            name=names.of(each.profile),
+            role=each.role,
+            delivered=receipts.get(each.profile, (0, 0))[0],
+            read=receipts.get(each.profile, (0, 0))[1],
+        )
+        for each in found.members
+    )
+
+
+@_method("requests")
+async def _requests(client: varde.Client, params: Nothing) -> tuple[Request, ...]:  # noqa: ARG001
+    """Who wants to write, and waits for an answer."""
+    return await client.requests()
+
+
+@_method("accept")
+async def _accept(client: varde.Client, params: Of) -> None:
+    """Accept a request."""
+    await (await find_conversation(client, params.conversation)).accept()
+
+
+@_method("decline")
+async def _decline(client: varde.Client, params: Of) -> None:
+    """Decline a request."""
+    await (await find_conversation(client, params.conversation)).decline()
+
+
+class Create(_Params):
+    """`people` are named as everywhere."""
+
+    people: tuple[str, ...]
+    as_profile: str | None = None
+
+
+@_method("group.create")
+async def _create(client: varde.Client, params: Create) -> ConversationId:
+    """Make a group, and invite people into it."""
+    people = [await find_profile(client, each) for each in params.people]
+    return (await client.open_group(people, as_profile=Names(client).own_profile(params.as_profile))).id
+
+
+class Someone(_Params):
+    """A group, and a person."""
+
+    group: str
+    who: str
+
+
+@_method("group.add")
+async def _add(client: varde.Client, params: Someone) -> None:
+    """Invite somebody into a group."""
+    await (await find_conversation(client, params.group)).invite(await find_profile(client, params.who))
+
+
+@_method("group.remove")
+async def _remove(client: varde.Client, params: Someone) -> None:
+    """Remove somebody from a group."""
+    await (await find_conversation(client, params.group)).remove(await find_profile(client, params.who))
+
+
+@_method("contacts")
+async def contacts(client: varde.Client, params: Nothing) -> dict[str, ProfileId]:  # noqa: ARG001
+    """The names that this device has for people."""
+    return dict(sorted(client.contacts.all().items()))
+
+
+class Named(_Params):
+    """A name, and whom it stands for."""
+
+    name: str
+    who: str
+
+
+@_method("contacts.add")
+async def _add_contact(client: varde.Client, params: Named) -> None:
+    """Let a name stand for somebody on this device."""
+    client.contacts.add(check_name(params.name), await find_profile(client, params.who))
+
+
+class Search(_Params):
+    """`words` as in `varde search`; with `conversation` only there."""
+
+    words: str
+    conversation: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+@_method("search")
+async def _search(client: varde.Client, params: Search) -> tuple[varde.Found, ...]:
+    """Messages on this device with all the words in them, the newest first."""
+    where = None if params.conversation is None else (await find_conversation(client, params.conversation)).id
+    return tuple(await client.search(params.words, conversation=where, limit=params.limit))
+
+
+@_method("reconnect")
+async def _reconnect(client: varde.Client, params: Nothing) -> None:  # noqa: ARG001
+    """Try to connect now, and do not wait for the next try."""
+    client.reconnect()
