@@ -5,9 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_bind, read_data, read_number
+from settings.environment import (
+    DATA,
+    SECONDS,
+    Address,
+    ConfigError,
+    read_address,
+    read_bind,
+    read_data,
+    read_number,
+    split_url,
+)
 from settings.tls import TlsFiles, read_api_tls, read_metrics_tls
 
 _ORIGIN: Final = re.compile(
@@ -82,7 +91,7 @@ def _origins(text: str) -> frozenset[str]:
 
 
 def _relay_url(text: str) -> str:
-    url = urlsplit(text)
+    url = split_url("VARDE_RELAY_URL", text)
     if url.scheme not in {"ws", "wss"} or not url.hostname:
         raise ConfigError("VARDE_RELAY_URL must be the ws:// or wss:// URL where clients reach the relay")
     return text

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from settings.environment import Address, BadAddress, ConfigError
+from settings.environment import Address, BadAddress, ConfigError, split_url
 
 BUS_URL: Final = "VARDE_BUS_URL"
 PORT: Final = 6379
@@ -50,7 +50,7 @@ def read_bus(environ: Mapping[str, str]) -> DatabaseBus | ValkeyServers:
     text = environ.get(BUS_URL)
     if not text:
         return DatabaseBus()
-    url = urlsplit(text)
+    url = split_url(BUS_URL, text)
     if url.scheme not in _SCHEMES:
         raise ConfigError(f"{BUS_URL} must begin with redis://, rediss://, redis+cluster:// or rediss+cluster://")
     if url.path.strip("/") or url.fragment:

@@ -6,6 +6,7 @@ An error's text never repeats the value, which may be a secret in the wrong plac
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 SECONDS: Final = 1.0
 MINUTES: Final = 60.0
@@ -14,6 +15,7 @@ MIB: Final = 1024 * KIB
 PORT_MAX: Final = 65_535
 DATA: Final = ".varde"
 CALLED_AS: Final = "VARDE_CALLED_AS"
+RESERVED: Final = "in its user and password, write / ? # [ ] @ : % as %2F %3F %23 %5B %5D %40 %3A %25"
 _DIGITS_MAX: Final = 9  # of a whole number; no setting needs a milliard
 
 
@@ -67,6 +69,15 @@ def read_address(environ: Mapping[str, str], name: str, default: Address) -> Add
         return Address.parse(text)
     except BadAddress:
         raise ConfigError(f"{name} must be an address and a port, such as 127.0.0.1:8401 or [::]:8401") from None
+
+
+def split_url(name: str, text: str) -> SplitResult:
+    """Take a URL apart. Raises ConfigError: urllib's own words may show a part of a password."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ConfigError(f"{name} cannot be read: {RESERVED}") from None
+    return parts
 
 
 def read_bind(environ: Mapping[str, str], name: str) -> Address | None:

@@ -7,9 +7,9 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote
 
-from settings.environment import ConfigError, read_data
+from settings.environment import ConfigError, read_data, split_url
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 DEVELOPMENT_SENDER: Final = "varde@localhost"
@@ -66,7 +66,7 @@ class MailSettings:
         if url is None:
             folder = read_data(environ) / "outbox"
             return cls(route=MailFolder(folder), sender=_sender(environ.get("VARDE_MAIL_FROM", DEVELOPMENT_SENDER)))
-        return cls(route=_smtp(urlsplit(url)), sender=_sender(environ.get("VARDE_MAIL_FROM", "")))
+        return cls(route=_smtp(split_url("VARDE_SMTP_URL", url)), sender=_sender(environ.get("VARDE_MAIL_FROM", "")))
 
 
 def _sender(text: str) -> str:

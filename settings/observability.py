@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
-from settings.environment import ConfigError, read_number
+from settings.environment import ConfigError, read_number, split_url
 
 SAMPLE: Final = 100
 
@@ -42,6 +41,7 @@ class ObservabilitySettings:
 
 def _read_url(environ: Mapping[str, str], name: str) -> str | None:
     text = environ.get(name) or None
-    if text is not None and (urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname):
+    url = None if text is None else split_url(name, text)
+    if url is not None and (url.scheme not in {"http", "https"} or not url.hostname):
         raise ConfigError(f"{name} must be an http:// or https:// URL")
     return text

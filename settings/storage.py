@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from settings.bus import DatabaseBus, ValkeyServers, read_bus
-from settings.environment import DATA, ConfigError, read_data, read_number
+from settings.environment import DATA, RESERVED, ConfigError, read_data, read_number
 
 POOL_MIN: Final = 2
 POOL_MAX: Final = 10
@@ -77,17 +77,14 @@ def _read_url(environ: Mapping[str, str], name: str, otherwise: str) -> Database
         # Several hosts have several ports, which urlsplit does not know.
         whole = "," in hosts or parts.port is None or parts.port > 0
     except ValueError:  # its text shows what it could not read, which may be half a password
-        raise ConfigError(f"{name} cannot be read: {_RESERVED}") from None
+        raise ConfigError(f"{name} cannot be read: {RESERVED}") from None
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ConfigError(f"{name} must begin with postgresql:// ({otherwise})")
     query = [each for each in parts.query.split("&") if each]
     # What stands behind the first of these characters in a password passes for a path, a query or a fragment.
     if not whole or parts.fragment or "@" in parts.path or not all("=" in each for each in query):
-        raise ConfigError(f"{name} cannot be read: {_RESERVED}")
+        raise ConfigError(f"{name} cannot be read: {RESERVED}")
     return DatabaseUrl(url)
-
-
-_RESERVED: Final = "in its user and password, write / ? # [ ] @ : % as %2F %3F %23 %5B %5D %40 %3A %25"
 
 
 def _connections(environ: Mapping[str, str], name: str, default: int) -> int:

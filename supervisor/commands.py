@@ -117,6 +117,8 @@ def up(
       varde up --public 192.168.1.20
       varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
     """
+    if ready_file is not None and not ready_file.absolute().parent.is_dir():
+        raise click.UsageError(f"There is no folder {ready_file.absolute().parent} to write {ready_file.name} into.")
     log = LogOutput(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
         environ = {"VARDE_RELAY_DRAIN_SECONDS": UP_DRAIN, **os.environ}

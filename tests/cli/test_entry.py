@@ -188,6 +188,7 @@ def test_commands_to_copy_start_this_very_program(tmp_path: Path, monkeypatch: p
         ["nonsense"],
         ["up", "--nonsense"],
         ["up", "--relay-workers", "0"],
+        ["up", "--ready-file", "nowhere/up.json"],
         ["relay", "--workers", "257"],
         ["relay", "--workers", "two"],
         ["send"],
