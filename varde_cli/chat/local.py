@@ -165,7 +165,7 @@ async def _history(
 
 
 async def _members(client: varde.Client, conversation: str) -> object:
-    found, names = await load_members(_conversation(client, conversation)), Names(client)
+    found, names = await load_members(_conversation(client, conversation), fresh=True), Names(client)
     receipts = found.receipts
     return [
         Member(

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace as changed
 
 from varde.events import Connected, Disconnected, Receipt, Typing
-from varde_cli.chat.remote import Chat, Hit, Member, Message, Ref
+from varde_cli.chat.remote import Chat, Event, Hit, Member, Message, Ref
 from varde_contract.ids import ConversationId, ProfileId
 
 LOADED: Final = 4_000
@@ -41,7 +41,7 @@ class Entry:
     order: tuple[float, int]
     message: Message | None = None
     text: str = ""
-    alarm: bool = False
+    event: Event | None = None
     waiting: bool = False
     reply_to: Ref | None = None
     thread: Ref | None = None
@@ -63,7 +63,9 @@ class Talk:
     unread_from: int | None = None
     """The number of the first message that was unread when it was opened."""
     positions: Mapping[ProfileId, tuple[int, int]] = field(default_factory=dict)
-    """How far each of the others has received and read."""
+    """How far each of the others has received and read, as far as that was ever told."""
+    others: frozenset[ProfileId] = frozenset()
+    """Who else is in it."""
     typing: Mapping[ProfileId, float] = field(default_factory=dict)
 
     @property
@@ -196,14 +198,9 @@ def replace_messages(state: State, conversation: ConversationId, messages: Itera
     return add_messages(_with_talk(state, conversation, talk), conversation, messages)
 
 
-def set_extent(
-    state: State, conversation: ConversationId, *, whole: bool | None = None, detached: bool | None = None
-) -> State:
-    """Note whether there is nothing older, or something newer, than what is loaded."""
-    talk = state.talks.get(conversation, Talk())
-    whole = talk.whole if whole is None else whole
-    detached = talk.detached if detached is None else detached
-    return _with_talk(state, conversation, replace(talk, whole=whole, detached=detached))
+def set_extent(state: State, conversation: ConversationId, **extent: bool) -> State:
+    """Note whether what is loaded is `whole`, with nothing older, or `detached`, with something newer."""
+    return _with_talk(state, conversation, replace(state.talks.get(conversation, Talk()), **extent))  # type: ignore[arg-type]
 
 
 def _order(entry: Entry) -> tuple[float, int]:
@@ -227,13 +224,14 @@ def take_message(state: State, message: Message) -> State:
     return list_chats(state, chats)
 
 
-def add_notice(state: State, conversation: ConversationId, text: str, *, alarm: bool = False) -> State:
+def add_notice(state: State, conversation: ConversationId, said: str | Event) -> State:
     """Say something between the messages, after those that are there now."""
     talk = state.talks.get(conversation, Talk())
     last = max((each.message.seq for each in talk.entries if each.message is not None), default=0)
     number = state.counter + 1
-    entry = Entry(f"notice-{number}", (last, number), text=text, alarm=alarm)
-    entries = sorted((*talk.entries, entry), key=_order)
+    # An event is put into words when it is drawn: the names in it may be learned later.
+    text, event = (said, None) if isinstance(said, str) else ("", said)
+    entries = sorted((*talk.entries, Entry(f"notice-{number}", (last, number), text=text, event=event)), key=_order)
     return _with_talk(replace(state, counter=number), conversation, replace(talk, entries=tuple(entries)))
 
 
@@ -252,13 +250,14 @@ def take_members(state: State, conversation: ConversationId, members: Iterable[M
     found = tuple(members)
     names = {**state.names, **{each.profile: each.name for each in found}}
     talk = state.talks.get(conversation, Talk())
-    # What was told meanwhile may be newer than what was asked for.
-    others = {}
-    for each in found:
-        if each.profile not in state.mine:
-            got, read = talk.positions.get(each.profile, (0, 0))
-            others[each.profile] = (max(got, each.delivered), max(read, each.read))
-    return _with_talk(replace(state, names=names), conversation, replace(talk, positions=others))
+    others = [each for each in found if each.profile not in state.mine]
+    positions = dict(talk.positions)
+    for each in others:
+        # What was told meanwhile may be newer than what was asked for.
+        got, read = positions.get(each.profile, (0, 0))
+        positions[each.profile] = (max(got, each.delivered), max(read, each.read))
+    talk = replace(talk, positions=positions, others=frozenset(each.profile for each in others))
+    return _with_talk(replace(state, names=names), conversation, talk)
 
 
 def take_typing(state: State, typing: Typing, now: float) -> State:

@@ -122,7 +122,8 @@ class Presenter:
 
     async def list_chats(self) -> None:
         """Load the list of conversations."""
-        self.change(model.list_chats(self.state, await self._remote.chats()))
+        chats = await self._remote.chats()  # first: what happens meanwhile must not be undone
+        self.change(model.list_chats(self.state, chats))
 
     async def run_events(self) -> None:
         """Show what happens, for as long as the client lives. Raises why it ended."""
@@ -158,14 +159,13 @@ class Presenter:
         said = notice(event, self.state.name)
         if said is None:
             return
-        text, alarm = said
         where = getattr(event, "conversation", None)
         if where is None or isinstance(event, ANYWHERE):
             where = self.state.open
         if where is None:
-            self.tell(text)
+            self.tell(said[0])
         else:
-            self.change(model.add_notice(self.state, where, text, alarm=alarm))
+            self.change(model.add_notice(self.state, where, event))
 
     async def _renew(self) -> None:
         await self.list_chats()

@@ -12,6 +12,7 @@ from prompt_toolkit.utils import get_cwidth
 from wcwidth import iter_graphemes, wcswidth
 
 from varde_cli.chat.model import Entry, Mode, State, Talk, key_of, leave
+from varde_cli.chat.notices import notice
 from varde_cli.chat.remote import Message
 from varde_cli.output import printable
 
@@ -80,12 +81,10 @@ def rows(state: State, width: int) -> list[Row]:
 
 def mark(talk: Talk, message: Message) -> Mark:
     """Return how far an own message has come: delivered, and read, is what everybody has."""
-    if not talk.positions:
+    positions = [talk.positions.get(each, (0, 0)) for each in talk.others or talk.positions]
+    if not positions or any(max(each) < message.seq for each in positions):
         return Mark.STORED
-    if all(read >= message.seq for _, read in talk.positions.values()):
-        return Mark.READ
-    reached = all(max(got, read) >= message.seq for got, read in talk.positions.values())
-    return Mark.DELIVERED if reached else Mark.STORED
+    return Mark.READ if all(read >= message.seq for _, read in positions) else Mark.DELIVERED
 
 
 def _line(key: str, text: str, width: int, style: str = "class:dim") -> Row:
@@ -94,6 +93,10 @@ def _line(key: str, text: str, width: int, style: str = "class:dim") -> Row:
 
 def _look(state: State, entry: Entry, known: dict[str, Message], width: int) -> _Look:
     message = entry.message
+    if message is None and not entry.waiting:
+        told = notice(entry.event, state.name) if entry.event is not None else (entry.text, False)
+        text, alarm = told or ("", False)
+        return _Look(entry, width, "", "class:alarm" if alarm else "class:dim", False, Mark.STORED, text, ())
     reply_to = entry.reply_to if message is None else message.reply_to
     quoted = ""
     if reply_to is not None:
@@ -117,9 +120,8 @@ def _look(state: State, entry: Entry, known: dict[str, Message], width: int) -> 
 def _entry_rows(look: _Look) -> tuple[Row, ...]:
     entry, width = look.entry, look.width
     if entry.message is None and not entry.waiting:
-        style = "class:alarm" if entry.alarm else "class:dim"
-        told = enumerate(wrap(printable(entry.text), width - 3))
-        return tuple(Row(entry.key, number, (("", "   "), (style, line))) for number, line in told)
+        told = enumerate(wrap(printable(look.quoted), width - 3))
+        return tuple(Row(entry.key, number, (("", "   "), (look.colour, line))) for number, line in told)
     head = _head(look)
     indent = 2 if width < NARROW else _TIME + _NAME + 1
     body = list(_body(look, max(1, width - indent)))

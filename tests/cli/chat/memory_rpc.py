@@ -38,6 +38,9 @@ class MemoryRpc:
         self.held.set()
         self.refuse: str | None = None
         self.unaccepted = False
+        self.listing = asyncio.Event()
+        self.listed = asyncio.Event()
+        self.listed.set()
         self.opened = asyncio.Event()
         self.opened.set()
         self._events: asyncio.Queue[Event | Message | Changed | Exception] = asyncio.Queue()
@@ -113,6 +116,8 @@ class MemoryRpc:
         return {"profiles": [{"profile": ME}], "connected": False}
 
     async def _conversations(self) -> object:
+        self.listing.set()
+        await self.listed.wait()
         names = {WITH_BOB: ("bob", ConversationKind.DM), GROUP: ("hiking", ConversationKind.GROUP)}
         return [
             Chat(

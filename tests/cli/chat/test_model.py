@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
 from tests.cli.chat.memory_rpc import BOB, CAROL, GROUP, ME, WITH_BOB, MemoryRpc
-from varde.events import Receipt
+from varde.events import Change, MembershipChange, Receipt
 from varde_cli.chat import model, rows
 from varde_cli.chat.model import LOADED, Mode, State
 from varde_cli.chat.remote import Member, Message
@@ -50,6 +50,24 @@ def test_what_is_known_of_readers_never_goes_back() -> None:
     state = model.take_receipt(state, Receipt(GROUP, CAROL, 12, read=True))
     assert rows.mark(state.talk, messages[9]) is rows.Mark.READ
     assert model.take_receipt(state, Receipt(GROUP, ME, 12, read=True)) == state
+
+
+def test_a_list_of_members_that_is_behind_loses_no_receipt() -> None:
+    """It was asked for before the other had accepted, and comes after what they have read."""
+    state, messages = home()
+    state = model.take_receipt(state, Receipt(GROUP, BOB, 10, read=True))
+    state = model.take_members(state, GROUP, (Member(profile=ME, name="you"),))
+    assert rows.mark(state.talk, messages[9]) is rows.Mark.READ
+    state = model.take_members(state, GROUP, (Member(profile=CAROL, name="carol"),))
+    assert rows.mark(state.talk, messages[9]) is rows.Mark.STORED, "Bob has left, and Carol has not read it"
+
+
+def test_a_notice_names_people_by_what_they_are_called_now() -> None:
+    """An event may come before the names of who is in it."""
+    joined = MembershipChange(GROUP, 1, 1, Change.ACCEPTED, BOB, BOB, None, mine=False)
+    state = model.add_notice(State(open=GROUP), GROUP, joined)
+    state = model.take_members(state, GROUP, (Member(profile=BOB, name="bob"),))
+    assert "bob joined" in "".join(text for row in rows.rows(state, 60) for _, text in row.fragments)
 
 
 def test_a_page_with_a_hole_before_it_replaces_what_was_there() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.cli.chat.memory_rpc import BOB, CAROL, GROUP, ME, WITH_BOB, MemoryRpc
-from tests.cli.chat.person import Person, open_chat
-from varde.events import Connected, Disconnected, Receipt, Typing
+from tests.cli.chat.person import PATIENCE_S, Person, open_chat
+from varde.events import Connected, Disconnected, Receipt, RosterChange, Typing
 from varde_cli.chat.remote import Changed
 from varde_cli.run import Failure
 
@@ -280,6 +280,26 @@ def test_marks_say_how_far_a_message_has_come() -> None:
     rpc = MemoryRpc()
     rpc.written("here", by=ME, where=GROUP)
     chat(story, rpc, who="hiking")
+
+
+def test_what_happens_while_something_is_loaded_stays() -> None:
+    """The list is loaded anew, and a receipt comes before it is there."""
+
+    async def story(person: Person, rpc: MemoryRpc) -> None:
+        await person.see("here ✓")
+        rpc.listed.clear()
+        rpc.listing.clear()
+        rpc.push(RosterChange(WITH_BOB, 2, (), (), (), ()))
+        await asyncio.wait_for(rpc.listing.wait(), PATIENCE_S)
+        rpc.push(Receipt(WITH_BOB, BOB, 1, read=True))
+        await person.see("here ✓✓")
+        rpc.listed.set()
+        rpc.say("after it")
+        await person.see("after it", "here ✓✓")
+
+    rpc = MemoryRpc()
+    rpc.written("here", by=ME)
+    chat(story, rpc)
 
 
 def test_the_picker_shows_what_is_new_and_is_filtered() -> None:
