@@ -1,21 +1,27 @@
 """Links over the real system: people and groups come together by them alone, and not once more than they say."""
 
 import base64
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 import trio
 from msgspec.structs import replace
+from trio.testing import memory_stream_pair
 
 import varde
+from tests.cli.rpc.test_rpc import Program
 from tests.end_to_end.stack import SECONDS, Person, Stack, connected, open_group, people, texts
 from tests.end_to_end.test_consent import address, listening
 from varde.events import LinkUsed
 from varde.first_words import link_proof
+from varde_cli.entry import varde as root
+from varde_cli.rpc import server
 from varde_contract.links import PersonLink, root_key_hash
 from varde_contract.rest.talk import ChainHead, Requests
 
@@ -241,6 +247,47 @@ async def test_user_names_lead_to_people(stack: Stack, tmp_path: Path) -> None:
             await hers.find_user_name(name)
         with pytest.raises(varde.VardeError, match="3 to 32"):
             await hers.find_user_name("x")
+
+
+async def test_scripts_meet_by_links(stack: Stack, tmp_path: Path) -> None:
+    """Over JSON-RPC: made, listed, used, revoked; a user name found; a contact passed on and kept."""
+    alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
+    async with (
+        connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as clients,
+        trio.open_nursery() as nursery,
+    ):
+        programs = []
+        for client in clients:
+            near, far = memory_stream_pair()
+            nursery.start_soon(server.Connection(client, root, far, far).serve)
+            programs.append(Program(near))
+        hers, his, carols = programs
+        made = await hers.result("invite.create", uses=2, expires=3_600)
+        for program, client in ((his, clients[1]), (carols, clients[2])):
+            joined = await program.result("invite.use", link=made["url"])
+            await client.conversation(varde.ConversationId(UUID(joined["conversation"]))).wait_accepted()
+        assert await hers.result("invite.list") == []
+        again = await hers.result("invite.create")
+        (listed,) = await hers.result("invite.list")
+        assert (listed["url"], listed["uses"]) == (again["url"], 1)
+        assert (await hers.result("invite.revoke", code=listed["code"]))["code"] == listed["code"]
+        assert "error" in await his.ask("invite.use", {"link": again["url"]})
+        assert "error" in await his.ask("invite.use", {"link": "hello"})
+        assert "error" in await his.ask("invite.create", {"uses": 0})
+        name = f"c.{os.urandom(6).hex()}"
+        await carols.result("username.set", name=name)
+        assert await his.result("username.find", name=name) == {"profile": str(address(clients[2]))}
+        await carols.result("username.remove")
+        await hers.result("contacts.add", name="carol", who=str(address(clients[2])))
+        sent = await hers.result("contacts.share", to=str(address(clients[1])), who="carol")
+        cards = await his.result("contacts.cards")
+        while not cards:
+            await trio.sleep(0.05)  # it comes as an event, to who subscribed
+            cards = await his.result("contacts.cards")
+        await his.result("contacts.accept", conversation=cards[0]["conversation"], seq=sent["seq"], name="Carol")
+        assert await his.result("contacts") == {"Carol": str(address(clients[2]))}
+        assert "error" in await his.ask("contacts.accept", {"conversation": cards[0]["conversation"], "seq": 1})
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_secret_of_a_link_reaches_no_server(stack: Stack, tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""The methods of the interface: one table of a name, what it takes, and a function of the opened client."""
+"""The methods of the interface, but for those of `links`."""
 
-import inspect
 import math
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from importlib.metadata import version
-from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Final
 
 import trio
 from msgspec import Meta, Struct
@@ -13,6 +11,8 @@ from msgspec import Meta, Struct
 import varde
 from varde.events import Message, Request
 from varde_cli.names import Names, check_name, find_conversation, find_profile, load_members, open_conversation
+from varde_cli.rpc import links  # noqa: F401 - it registers its methods
+from varde_cli.rpc.table import REGISTERED, Method, Nothing, Params, method
 from varde_cli.run import Failure
 from varde_contract.bodies import MessageRef
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
@@ -22,46 +22,6 @@ MOST_MESSAGES: Final = 1_000
 UNREAD_MOST: Final = 100
 """More are not counted."""
 
-P = TypeVar("P", bound=Struct)
-
-
-class Method(NamedTuple):
-    """A method: the Struct of its params, and what carries it out."""
-
-    name: str
-    params: type[Struct]
-    run: Callable[[varde.Client, Any], Awaitable[object]]
-
-    @property
-    def about(self) -> str:
-        """What it does, in words."""
-        return inspect.cleandoc(self.run.__doc__ or "")
-
-    @property
-    def returns(self) -> Any:
-        """The type of its result."""
-        return get_type_hints(self.run, include_extras=True)["return"]
-
-
-METHODS: Final[dict[str, Method]] = {}
-
-
-def _method(name: str) -> Callable[[Callable[[varde.Client, P], Awaitable[object]]], Any]:
-    def add(run: Callable[[varde.Client, P], Awaitable[object]]) -> Callable[[varde.Client, P], Awaitable[object]]:
-        params = get_type_hints(run)["params"]
-        METHODS[name] = Method(name, params, run)
-        return run
-
-    return add
-
-
-class _Params(Struct, forbid_unknown_fields=True):
-    pass
-
-
-class Nothing(_Params):
-    """Takes nothing."""
-
 
 class Version(Struct, frozen=True):
     """The program that owns the home."""
@@ -69,7 +29,7 @@ class Version(Struct, frozen=True):
     version: str
 
 
-@_method("version")
+@method("version")
 async def _version(_: varde.Client, params: Nothing) -> Version:  # noqa: ARG001 - every method takes its params
     """Which version of varde answers."""
     return Version(version("varde"))
@@ -91,7 +51,7 @@ class WhoAmI(Struct, frozen=True):
     connected: bool
 
 
-@_method("whoami")
+@method("whoami")
 async def whoami(client: varde.Client, params: Nothing) -> WhoAmI:  # noqa: ARG001
     """Who the home belongs to, and whether it is connected."""
     mine = client.identity
@@ -110,7 +70,7 @@ class Chat(Struct, frozen=True, kw_only=True):
     time: datetime | None = None
 
 
-@_method("conversations")
+@method("conversations")
 async def conversations(client: varde.Client, params: Nothing) -> tuple[Chat, ...]:  # noqa: ARG001
     """The conversations, with names, unread messages and the last one."""
     names = Names(client)
@@ -132,20 +92,20 @@ async def _chat(names: Names, conversation: varde.Conversation) -> Chat:
     )
 
 
-class Open(_Params):
+class Open(Params):
     """`to` names a person or a conversation, as in `varde chat`; `as_profile` one of the own modes."""
 
     to: str
     as_profile: str | None = None
 
 
-@_method("open")
+@method("open")
 async def _open(client: varde.Client, params: Open) -> ConversationId:
     """Open the conversation with somebody, or find the one that is named."""
     return (await open_conversation(client, Names(client), params.to, params.as_profile)).id
 
 
-class History(_Params):
+class History(Params):
     """The newest messages of a conversation, or those before number `before`, or those of a thread."""
 
     conversation: str
@@ -154,7 +114,7 @@ class History(_Params):
     thread: MessageRef | None = None
 
 
-@_method("history")
+@method("history")
 async def _history(client: varde.Client, params: History) -> tuple[Message, ...]:
     """Messages of a conversation in their order, as they stand now; of a thread its first message, too."""
     conversation = await find_conversation(client, params.conversation)
@@ -164,7 +124,7 @@ async def _history(client: varde.Client, params: History) -> tuple[Message, ...]
     return tuple(conversation.history(params.limit, before=params.before))
 
 
-class Send(_Params):
+class Send(Params):
     """`timeout` is in seconds; without one it takes as long as it takes."""
 
     to: str
@@ -189,7 +149,7 @@ NOT_ACKED: Final = "the server to store it"
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
 
 
-@_method("send")
+@method("send")
 async def send(client: varde.Client, params: Send) -> Sending:
     """Send a text, and wait until the server has stored it, or the time is up."""
     if not params.text.strip():
@@ -205,7 +165,7 @@ async def send(client: varde.Client, params: Send) -> Sending:
     return Sending(conversation.id, None, waits_for)
 
 
-class React(_Params):
+class React(Params):
     """`message` is its device and client id."""
 
     conversation: str
@@ -214,7 +174,7 @@ class React(_Params):
     on: bool = True
 
 
-@_method("react")
+@method("react")
 async def _react(client: varde.Client, params: React) -> varde.Sent:
     """Put an emoji on a message, or take it away."""
     conversation = await find_conversation(client, params.conversation)
@@ -224,7 +184,7 @@ async def _react(client: varde.Client, params: React) -> varde.Sent:
         raise Failure(f"'{params.emoji}' is no emoji") from None
 
 
-class Edit(_Params):
+class Edit(Params):
     """`message` is its device and client id."""
 
     conversation: str
@@ -232,65 +192,65 @@ class Edit(_Params):
     text: str
 
 
-@_method("edit")
+@method("edit")
 async def _edit(client: varde.Client, params: Edit) -> varde.Sent:
     """Change the text of an own message."""
     return await (await find_conversation(client, params.conversation)).edit(params.message, params.text)
 
 
-class Delete(_Params):
+class Delete(Params):
     """`message` is its device and client id."""
 
     conversation: str
     message: MessageRef
 
 
-@_method("delete")
+@method("delete")
 async def _delete(client: varde.Client, params: Delete) -> varde.Sent:
     """Take an own message back, for everybody."""
     return await (await find_conversation(client, params.conversation)).delete(params.message)
 
 
-class SetTimer(_Params):
+class SetTimer(Params):
     """`seconds` after reading messages are deleted; 0: never."""
 
     conversation: str
     seconds: int
 
 
-@_method("set_timer")
+@method("set_timer")
 async def _set_timer(client: varde.Client, params: SetTimer) -> varde.Sent:
     """Let messages of a conversation be deleted some time after they were read."""
     return await (await find_conversation(client, params.conversation)).set_timer(params.seconds)
 
 
-class MarkRead(_Params):
+class MarkRead(Params):
     """Every message up to and with number `upto`."""
 
     conversation: str
     upto: Annotated[int, Meta(ge=0)]
 
 
-@_method("mark_read")
+@method("mark_read")
 async def _mark_read(client: varde.Client, params: MarkRead) -> None:
     """Mark messages as read, and tell the others so."""
     await (await find_conversation(client, params.conversation)).read(params.upto)
 
 
-class Typing(_Params):
+class Typing(Params):
     """Whether somebody types."""
 
     conversation: str
     active: bool
 
 
-@_method("typing")
+@method("typing")
 async def _typing(client: varde.Client, params: Typing) -> None:
     """Show the others that somebody types here, or has stopped."""
     (await find_conversation(client, params.conversation)).typing(params.active)
 
 
-class Of(_Params):
+class Of(Params):
     """Of this conversation."""
 
     conversation: str
@@ -306,7 +266,7 @@ class Member(Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
-@_method("members")
+@method("members")
 async def members(client: varde.Client, params: Of) -> tuple[Member, ...]:
     """Who is in a conversation."""
     found = await load_members(await find_conversation(client, params.conversation), fresh=True)
@@ -323,77 +283,77 @@ async def members(client: varde.Client, params: Of) -> tuple[Member, ...]:
     )
 
 
-@_method("requests")
+@method("requests")
 async def _requests(client: varde.Client, params: Nothing) -> tuple[Request, ...]:  # noqa: ARG001
     """Who wants to write, and waits for an answer."""
     return await client.requests()
 
 
-@_method("accept")
+@method("accept")
 async def _accept(client: varde.Client, params: Of) -> None:
     """Accept a request."""
     await (await find_conversation(client, params.conversation)).accept()
 
 
-@_method("decline")
+@method("decline")
 async def _decline(client: varde.Client, params: Of) -> None:
     """Decline a request."""
     await (await find_conversation(client, params.conversation)).decline()
 
 
-class Create(_Params):
+class Create(Params):
     """`people` are named as everywhere."""
 
     people: tuple[str, ...]
     as_profile: str | None = None
 
 
-@_method("group.create")
+@method("group.create")
 async def _create(client: varde.Client, params: Create) -> ConversationId:
     """Make a group, and invite people into it."""
     people = [await find_profile(client, each) for each in params.people]
     return (await client.open_group(people, as_profile=Names(client).own_profile(params.as_profile))).id
 
 
-class Someone(_Params):
+class Someone(Params):
     """A group, and a person."""
 
     group: str
     who: str
 
 
-@_method("group.add")
+@method("group.add")
 async def _add(client: varde.Client, params: Someone) -> None:
     """Invite somebody into a group."""
     await (await find_conversation(client, params.group)).invite(await find_profile(client, params.who))
 
 
-@_method("group.remove")
+@method("group.remove")
 async def _remove(client: varde.Client, params: Someone) -> None:
     """Remove somebody from a group."""
     await (await find_conversation(client, params.group)).remove(await find_profile(client, params.who))
 
 
-@_method("contacts")
+@method("contacts")
 async def contacts(client: varde.Client, params: Nothing) -> dict[str, ProfileId]:  # noqa: ARG001
     """The names that this device has for people."""
     return dict(sorted(client.contacts.all().items()))
 
 
-class Named(_Params):
+class Named(Params):
     """A name, and whom it stands for."""
 
     name: str
     who: str
 
 
-@_method("contacts.add")
+@method("contacts.add")
 async def _add_contact(client: varde.Client, params: Named) -> None:
     """Let a name stand for somebody on this device."""
     client.contacts.add(check_name(params.name), await find_profile(client, params.who))
 
 
-class Search(_Params):
+class Search(Params):
     """`words` as in `varde search`; with `conversation` only there."""
 
     words: str
@@ -401,14 +361,18 @@ class Search(_Params):
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
-@_method("search")
+@method("search")
 async def _search(client: varde.Client, params: Search) -> tuple[varde.Found, ...]:
     """Messages on this device with all the words in them, the newest first."""
     where = None if params.conversation is None else (await find_conversation(client, params.conversation)).id
     return tuple(await client.search(params.words, conversation=where, limit=params.limit))
 
 
-@_method("reconnect")
+@method("reconnect")
 async def _reconnect(client: varde.Client, params: Nothing) -> None:  # noqa: ARG001
     """Try to connect now, and do not wait for the next try."""
     client.reconnect()
+
+
+METHODS: Final[dict[str, Method]] = {**REGISTERED}
+"""All of them, those of `links` included."""
