@@ -186,9 +186,7 @@ def test_two_people_chat_side_by_side(system: RealSystem, pair: Pair) -> None:
             alice.type("\r")
             alice.see("Hi Bob", "first of bob", "second of bob", "one", "three")
             bob.see("Hi Bob", "first of bob", "second of bob", "one", "two", "three")
-            alice.type("\x1b[A+")
-            alice.see("1 👍")
-            alice.type("1")
+            alice.type("\x1b[A+1")
             bob.see("👍 ")
             bob.type("\x1b[A")
             bob.see("r reply")
@@ -206,6 +204,9 @@ def test_two_people_chat_side_by_side(system: RealSystem, pair: Pair) -> None:
             alice.see("Enter send")
             alice.type("/members\r")
             alice.see(pair.bob_address)
+            system.run("send", "bob", "from a script", "--home", pair.alice)
+            bob.see("from a script")
+            assert "from a script" in system.run("chat", "bob", "--home", pair.alice), "a second chat of the home"
             alice.type("/quit\r")
             assert alice.wait_end() == 0
         bob.type("\x03")

@@ -33,20 +33,26 @@ def chat(home: Home, who: str | None, *, as_profile: str | None) -> int:
       echo "on my way" | varde chat bob
     """
     # Only here: the screen's library takes a tenth of a second to import, which no other command shall wait for.
-    from varde_cli.chat.local import open_local  # noqa: PLC0415
-    from varde_cli.chat.remote import Remote  # noqa: PLC0415
+    from varde_cli.chat.owner import open_owner  # noqa: PLC0415
 
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
     whole_screen = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    with open_local(home) as start:
 
-        async def run() -> int:
-            remote = Remote(await start())
+    # The owner of a home divides the standard streams between the commands that it runs. These are the chat's.
+    keyboard, out = sys.stdin, sys.stdout
+
+    async def run() -> int:
+        async with open_owner(home, root) as remote:
             if whole_screen:
+                from prompt_toolkit.input import create_input  # noqa: PLC0415
+                from prompt_toolkit.output import create_output  # noqa: PLC0415
+
                 from varde_cli.chat.application import Screen  # noqa: PLC0415
 
-                return await Screen(remote).run(who, as_profile)
+                return await Screen(remote, create_input(keyboard), create_output(out)).run(who, as_profile)
             from varde_cli.chat.plain import PlainChat  # noqa: PLC0415
 
-            return await PlainChat(remote, sys.stdout).run(who, as_profile)
+            return await PlainChat(remote, out).run(who, as_profile)
 
-        return asyncio.run(run())
+    return asyncio.run(run())

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 import varde
 from varde.events import Message, Request
-from varde_cli.names import Names, check_name, find_conversation, find_profile, load_members, open_conversation
+from varde_cli.names import Names, as_uuid, check_name, find_conversation, find_profile, load_members, open_conversation
 from varde_cli.rpc import links  # noqa: F401 - it registers its methods
 from varde_cli.rpc.table import REGISTERED, Method, Nothing, Params, method
 from varde_cli.run import Failure
@@ -92,6 +92,23 @@ async def _chat(names: Names, conversation: varde.Conversation) -> Chat:
     )
 
 
+def _known(client: varde.Client, text: str) -> varde.Conversation | None:
+    """A conversation that this device knows, by its whole id: a chat says that in every call, and asks no server."""
+    found = as_uuid(text)
+    if found is None:
+        return None
+    conversation = client.conversation(ConversationId(found))
+    try:
+        _ = conversation.roster
+    except varde.NotEnrolled:
+        return None
+    return conversation
+
+
+async def _find(client: varde.Client, text: str) -> varde.Conversation:
+    return _known(client, text) or await find_conversation(client, text)
+
+
 class Open(Params):
     """`to` names a person or a conversation, as in `varde chat`; `as_profile` one of the own modes."""
 
@@ -117,7 +134,7 @@ class History(Params):
 @method("history")
 async def _history(client: varde.Client, params: History) -> tuple[Message, ...]:
     """Messages of a conversation in their order, as they stand now; of a thread its first message, too."""
-    conversation = await find_conversation(client, params.conversation)
+    conversation = await _find(client, params.conversation)
     if params.thread is not None:
         root = conversation.message(params.thread)
         return (*(() if root is None else (root,)), *conversation.thread(params.thread))
@@ -154,7 +171,9 @@ async def send(client: varde.Client, params: Send) -> Sending:
     """Send a text, and wait until the server has stored it, or the time is up."""
     if not params.text.strip():
         raise Failure("there is nothing to send")
-    conversation = await open_conversation(client, Names(client), params.to, params.as_profile)
+    conversation = _known(client, params.to) if params.as_profile is None else None
+    if conversation is None:
+        conversation = await open_conversation(client, Names(client), params.to, params.as_profile)
     limit = math.inf if params.timeout is None else params.timeout
     sent = None
     with trio.move_on_after(min(limit, _UNANSWERED) if conversation.waiting else limit):
@@ -177,7 +196,7 @@ class React(Params):
 @method("react")
 async def _react(client: varde.Client, params: React) -> varde.Sent:
     """Put an emoji on a message, or take it away."""
-    conversation = await find_conversation(client, params.conversation)
+    conversation = await _find(client, params.conversation)
     try:
         return await conversation.react(params.message, params.emoji, on=params.on)
     except ValueError:
@@ -195,7 +214,7 @@ class Edit(Params):
 @method("edit")
 async def _edit(client: varde.Client, params: Edit) -> varde.Sent:
     """Change the text of an own message."""
-    return await (await find_conversation(client, params.conversation)).edit(params.message, params.text)
+    return await (await _find(client, params.conversation)).edit(params.message, params.text)
 
 
 class Delete(Params):
@@ -208,7 +227,7 @@ class Delete(Params):
 @method("delete")
 async def _delete(client: varde.Client, params: Delete) -> varde.Sent:
     """Take an own message back, for everybody."""
-    return await (await find_conversation(client, params.conversation)).delete(params.message)
+    return await (await _find(client, params.conversation)).delete(params.message)
 
 
 class SetTimer(Params):
@@ -221,7 +240,7 @@ class SetTimer(Params):
 @method("set_timer")
 async def _set_timer(client: varde.Client, params: SetTimer) -> varde.Sent:
     """Let messages of a conversation be deleted some time after they were read."""
-    return await (await find_conversation(client, params.conversation)).set_timer(params.seconds)
+    return await (await _find(client, params.conversation)).set_timer(params.seconds)
 
 
 class MarkRead(Params):
@@ -234,7 +253,7 @@ class MarkRead(Params):
 @method("mark_read")
 async def _mark_read(client: varde.Client, params: MarkRead) -> None:
     """Mark messages as read, and tell the others so."""
-    await (await find_conversation(client, params.conversation)).read(params.upto)
+    await (await _find(client, params.conversation)).read(params.upto)
 
 
 class Typing(Params):
@@ -247,7 +266,7 @@ class Typing(Params):
 @method("typing")
 async def _typing(client: varde.Client, params: Typing) -> None:
     """Show the others that somebody types here, or has stopped."""
-    (await find_conversation(client, params.conversation)).typing(params.active)
+    (await _find(client, params.conversation)).typing(params.active)
 
 
 class Of(Params):
@@ -269,7 +288,7 @@ class Member(Struct, frozen=True, kw_only=True):
 @method("members")
 async def members(client: varde.Client, params: Of) -> tuple[Member, ...]:
     """Who is in a conversation."""
-    found = await load_members(await find_conversation(client, params.conversation), fresh=True)
+    found = await load_members(await _find(client, params.conversation), fresh=True)
     names, receipts = Names(client), found.receipts
     return tuple(
         Member(
@@ -292,13 +311,13 @@ async def _requests(client: varde.Client, params: Nothing) -> tuple[Request, ...
 @method("accept")
 async def _accept(client: varde.Client, params: Of) -> None:
     """Accept a request."""
-    await (await find_conversation(client, params.conversation)).accept()
+    await (await _find(client, params.conversation)).accept()
 
 
 @method("decline")
 async def _decline(client: varde.Client, params: Of) -> None:
     """Decline a request."""
-    await (await find_conversation(client, params.conversation)).decline()
+    await (await _find(client, params.conversation)).decline()
 
 
 class Create(Params):
@@ -325,13 +344,13 @@ class Someone(Params):
 @method("group.add")
 async def _add(client: varde.Client, params: Someone) -> None:
     """Invite somebody into a group."""
-    await (await find_conversation(client, params.group)).invite(await find_profile(client, params.who))
+    await (await _find(client, params.group)).invite(await find_profile(client, params.who))
 
 
 @method("group.remove")
 async def _remove(client: varde.Client, params: Someone) -> None:
     """Remove somebody from a group."""
-    await (await find_conversation(client, params.group)).remove(await find_profile(client, params.who))
+    await (await _find(client, params.group)).remove(await find_profile(client, params.who))
 
 
 @method("contacts")
@@ -364,7 +383,7 @@ class Search(Params):
 @method("search")
 async def _search(client: varde.Client, params: Search) -> tuple[varde.Found, ...]:
     """Messages on this device with all the words in them, the newest first."""
-    where = None if params.conversation is None else (await find_conversation(client, params.conversation)).id
+    where = None if params.conversation is None else (await _find(client, params.conversation)).id
     return tuple(await client.search(params.words, conversation=where, limit=params.limit))
 
 

@@ -29,8 +29,10 @@ from varde_contract.ids import decode_text_id
 CONNECTIONS_MOST: Final = 64
 EVENTS_MOST: Final = 1_000
 """Events that wait for a slow reader; with one more it is cut."""
-CALLS_MOST: Final = 16
-"""Calls of one connection that are under way; the next one is read when one of them ends."""
+CALLS_MOST: Final = 256
+"""Calls of one connection that are under way; the next one is read when one of them ends.
+
+Not fewer: each message that is typed into a chat while offline is a call that waits."""
 SUBSCRIBE: Final = "subscribe"
 EVENT: Final = "event"
 _TEXT_MOST: Final = 1 << 16
