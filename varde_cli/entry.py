@@ -32,7 +32,7 @@ from varde_cli import (
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
-from varde_cli.streams import prepare_streams
+from varde_cli.streams import prepare_streams, record_prompts
 
 GROUP: Final = "varde.commands"
 SERVER: Final = "Run the system on this machine"
@@ -168,6 +168,7 @@ _keep_lines(varde)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     prepare_streams()
+    record_prompts()
     _check_umask()
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_command(lambda: _run(words), os.environ)

@@ -1,7 +1,6 @@
 """`varde invite` and `varde join`: links to people and groups, made, shown as QR codes, revoked and used."""
 
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from varde_cli.options import Home, ListByDefault, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table
 from varde_cli.qr import show_qr, write_png
 from varde_cli.run import Failure, run_connected
+from varde_cli.streams import read_line
 from varde_contract.limits import LINK_USES
 from varde_contract.links import GroupLink, Link, LinkFault, PersonLink, parse_link
 
@@ -228,7 +228,7 @@ def join(
 
 def _given(link: str | None) -> str:
     if link == "-":
-        return sys.stdin.readline().strip()
+        return read_line().strip()
     return link or str(click.prompt("The link", err=True))
 
 

@@ -13,7 +13,7 @@ import click
 
 from varde.store.store import STORE_NAME
 from varde.store.unlock import KeyFile, Passphrase, Unlock
-from varde_cli.streams import EXECUTION
+from varde_cli.streams import EXECUTION, forget_input
 
 FOLDER: Final = "~/.varde"
 KEY_FILE: Final = "key"
@@ -35,8 +35,8 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
     that is asked for on a terminal. Where a store may be made (`fresh`) and is, its passphrase is asked for twice.
     """
-    if EXECUTION.get() is not None:
-        return Home(Path(), KeyFile(Path()))  # whoever runs the command has opened it
+    if (execution := EXECUTION.get()) is not None:
+        return Home(execution.home, KeyFile(execution.home / KEY_FILE))  # this program has it open
     folder = _expand(folder or Path(environ.get("VARDE_HOME") or FOLDER), environ)
     fresh = fresh and not (folder / STORE_NAME).exists()
     given = environ.get("VARDE_PASSPHRASE")
@@ -81,6 +81,7 @@ def home_options(*, fresh: bool = False) -> Callable[[C], C]:
         @functools.wraps(command)
         def with_home(*args: Any, folder: Path | None, passphrase: bool, **options: Any) -> object:
             home = choose_home(os.environ, folder, ask=passphrase, fresh=fresh)
+            forget_input()  # whoever runs the command for this process has unlocked the store
             return command(*args, home=home, **options)
 
         return with_home  # type: ignore[return-value]

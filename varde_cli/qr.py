@@ -11,6 +11,7 @@ import click
 import segno
 
 from varde_cli.run import Failure
+from varde_cli.streams import here
 
 QUIET: Final = 2
 """Light modules around it. The standard asks for four; cameras do with two, and narrow terminals need the columns."""
@@ -59,7 +60,7 @@ def draw_qr(text: str, environ: Mapping[str, str], columns: int, encoding: str) 
 def write_png(text: str, path: Path) -> None:
     """Write a picture that nobody else on this machine may read. Raises Failure where there is a file already."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(here(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Failure(f"there is a file {path} already", "choose another name") from None
     with os.fdopen(descriptor, "wb") as file:

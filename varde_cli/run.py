@@ -141,8 +141,9 @@ def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T
 
     Where another program owns the home, that one runs the whole command, and this process shows what it prints.
     """
-    if (client := EXECUTION.get()) is not None:
-        return trio.from_thread.run(work, client)
+    if (execution := EXECUTION.get()) is not None:
+        execution.silent = False
+        return trio.from_thread.run(work, execution.client)
 
     async def run() -> T:
         async with varde.connect(home.folder, home.unlock) as client:

@@ -19,6 +19,7 @@ from varde.witness import REQUEST_BYTES, Answer, Witness
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_client, run_connected
+from varde_cli.streams import here
 from varde_contract.errors import PeerFault
 from varde_contract.transparency.policy import Policy, parse_policy
 
@@ -221,7 +222,7 @@ def _handler(cosigner: Witness) -> type[BaseHTTPRequestHandler]:
 
 def _read_policy(path: Path) -> Policy:
     try:
-        return parse_policy(path.read_text(encoding="utf-8"))
+        return parse_policy(here(path).read_text(encoding="utf-8"))
     except (PeerFault, UnicodeDecodeError) as fault:
         raise Failure(f"{path}: {fault}", "docs/transparency.md shows a policy file") from None
 

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,29 @@ def test_a_contact_is_passed_on_by_name(real_system: RealSystem, tmp_path: Path)
     assert "vouched" in real_system.run("contacts", "accept", "liv", "--as", "Liv L", "--home", homes["kim"])
     (line,) = (each for each in real_system.run("contacts", "--home", homes["kim"]).splitlines() if "Liv L" in each)
     assert line.split()[-1] == "liv"  # which is what Kim calls Jo
+
+
+@pytest.mark.xdist_group("real-system")
+def test_links_work_through_a_daemon_which_lets_people_in(real_system: RealSystem, tmp_path: Path) -> None:
+    """It makes the link and the picture, accepts at once, and who was asked here is not asked there."""
+    homes = {name: str(tmp_path / name) for name in ("mona", "nils", "olga")}
+    for name in homes:
+        real_system.sign_up(tmp_path / name, f"{name}@{tmp_path.name}.org")
+    other = real_system.run("invite", "create", "--home", homes["olga"]).strip()
+    command = (sys.executable, "-m", "varde_cli", "daemon", "--home", homes["mona"])
+    with subprocess.Popen(command, env=real_system.environ(), stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        assert "ready on" in daemon.stderr.readline()
+        picture = tmp_path / "me.png"
+        url = real_system.run("invite", "create", "--png", str(picture), "--home", homes["mona"]).strip()
+        assert picture.exists()
+        assert "you are in" in real_system.run("join", "-", "--yes", "--home", homes["nils"], text=url)
+        with open_terminal(real_system.environ(), "join", "--home", homes["mona"]) as terminal:
+            terminal.read_until("The link: ")
+            terminal.type(other + "\n")
+            terminal.read_until("Use it?")
+            terminal.type("y\n")
+            terminal.read_until("asked. They accept")
+            assert terminal.wait_end() == 0
+        daemon.terminate()
+        daemon.wait(30)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Final, NamedTuple, TextIO, TypeAlias
 
 import click
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 import varde
 from varde_cli.run import Failure, run_command
-from varde_cli.streams import EXECUTION
+from varde_cli.streams import EXECUTION, Execution
 
 _OWN: Final = ("chat", "daemon")
 """What has a terminal, or a home, to itself."""
@@ -27,16 +28,18 @@ Write: TypeAlias = Callable[[bool, str], None]
 
 
 class Command(Struct, forbid_unknown_fields=True):
-    """The words behind `varde`, what it has read, and whether each of its outputs is a terminal with colours."""
+    """The words behind `varde`, what was read, where it was started, and which of its streams are terminals."""
 
     words: list[str]
     input: str = ""
-    terminals: tuple[bool, bool] = (False, False)
+    folder: str = "/"
+    home: str = "/"
+    terminals: tuple[bool, bool, bool] = (False, False, False)
 
 
 class _Streams(NamedTuple):
     input: io.StringIO
-    terminals: tuple[bool, bool]
+    terminals: tuple[bool, bool, bool]
     write: Write
 
 
@@ -53,7 +56,8 @@ class _Input(io.TextIOBase):
         return self._own.fileno()
 
     def isatty(self) -> bool:
-        return _streams.get() is None and self._own.isatty()
+        streams = _streams.get()
+        return self._own.isatty() if streams is None else streams.terminals[0]
 
     def readable(self) -> bool:
         return True
@@ -89,7 +93,7 @@ class _Output(io.TextIOBase):
 
     def isatty(self) -> bool:
         streams = _streams.get()
-        return self._own.isatty() if streams is None else streams.terminals[self._error]
+        return self._own.isatty() if streams is None else streams.terminals[1 + self._error]
 
     def writable(self) -> bool:
         return True
@@ -100,7 +104,9 @@ class _Output(io.TextIOBase):
         streams = _streams.get()
         if streams is None:
             return self._own.write(text)
-        streams.write(self._error, text)
+        execution = EXECUTION.get()
+        if execution is not None and not execution.silent:
+            streams.write(self._error, text)
         return len(text)
 
     def flush(self) -> None:
@@ -122,12 +128,20 @@ def divided_streams() -> Iterator[None]:
 async def run_for(client: varde.Client, root: click.Group, command: Command, write: Write) -> int:
     """Run a command of this package for another process; return its exit code."""
     _streams.set(_Streams(io.StringIO(command.input), command.terminals, write))
-    EXECUTION.set(client)
-    return await trio.to_thread.run_sync(_run, root, command.words)
+    execution = Execution(client, Path(command.folder), Path(command.home))
+    EXECUTION.set(execution)
+    return await trio.to_thread.run_sync(_run, root, command.words, execution)
 
 
-def _run(root: click.Group, words: Sequence[str]) -> int:
+def _run(root: click.Group, words: Sequence[str], execution: Execution) -> int:
     def call() -> object:
+        try:
+            return run()
+        except BaseException:
+            execution.silent = False
+            raise
+
+    def run() -> object:
         # The client's own commands only: nobody starts a server here.
         if not words or words[0] not in root.commands or words[0] in _OWN:
             raise Failure(f"another program (process {os.getpid()}) has this home folder", "end it first")

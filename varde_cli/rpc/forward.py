@@ -32,7 +32,9 @@ def forward(home: Path, words: Sequence[str]) -> int | None:
         params = {
             "words": list(words),
             "input": taken_input(),
-            "terminals": [each.isatty() and not plain for each in (sys.stdout, sys.stderr)],
+            "folder": str(Path.cwd()),
+            "home": str(home.absolute()),
+            "terminals": [each.isatty() and not plain for each in (sys.stdin, sys.stdout, sys.stderr)],
         }
         connection.sendall(
             msgspec.json.encode({"jsonrpc": "2.0", "method": COMMAND, "id": 1, "params": params}) + b"\n"
