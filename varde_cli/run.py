@@ -22,8 +22,11 @@ from varde_contract.refusals import RefusalCode
 T = TypeVar("T")
 
 _OUR_FAULT = ("The body", "The query")
-_RELAY_PATIENCE = 3.0
-"""Seconds to be told by the relay, over the ticket of before, that this device was revoked."""
+_RELAY_PATIENCE = 6.0
+"""Seconds to be told by the relay, over the ticket of before, that this device was revoked.
+
+It lets the device in, and cuts it a second or two later, when it has not heard of the revocation yet.
+"""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -169,7 +172,7 @@ async def telling_revocation(client: varde.Client) -> AsyncIterator[None]:
             yield
     except varde.SignedOut:
         with trio.move_on_after(_RELAY_PATIENCE):
-            await client.wait_connected()
+            raise await client.wait_ended() from None
         raise
 
 

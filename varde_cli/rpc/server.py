@@ -23,7 +23,7 @@ from varde_cli.rpc.forward import COMMAND, OUTPUT
 from varde_cli.rpc.methods import METHODS
 from varde_cli.rpc.paths import socket_path
 from varde_cli.rpc.protocol import Answer, Error, Invalid, Lines, Notification, Request
-from varde_cli.run import Failure
+from varde_cli.run import Failure, telling_revocation
 from varde_contract.ids import decode_text_id
 
 CONNECTIONS_MOST: Final = 64
@@ -201,7 +201,9 @@ async def call(client: varde.Client, method: str, params: bytes) -> Raw:
         near = difflib.get_close_matches(method[:100], [*METHODS, SUBSCRIBE], 1)
         advice = f"; did you mean '{near[0]}'?" if near else ""
         raise Invalid(Error(protocol.METHOD_NOT_FOUND, f"there is no such method{advice}"))
-    return Raw(msgspec.json.encode(await found.run(client, _decode(params, found.params, method))))
+    given = _decode(params, found.params, method)
+    async with telling_revocation(client):
+        return Raw(msgspec.json.encode(await found.run(client, given)))
 
 
 @asynccontextmanager
