@@ -47,7 +47,7 @@ class Client:
 
         Raises, at the end, why the client ended: DeviceRevoked, Replaced, SignedOut, ConnectionRefused.
         """
-        return self._services.events.everything()
+        return self._services.events.everything(self.conversation)
 
     @property
     def connected(self) -> bool:

@@ -50,7 +50,10 @@ class Conversation:
 
     def __aiter__(self) -> EventIterator[Message]:
         """Iterate over messages of others and of own other devices, each exactly once, stored ones first."""
-        return self._services.events.messages(self.id)
+        return self._services.events.messages(self.id, self._in)
+
+    def _in(self, conversation: ConversationId) -> "Conversation":
+        return Conversation(conversation, self._services)
 
     async def send(
         self,
@@ -70,6 +73,10 @@ class Conversation:
         """
         timer = self._services.store.log.timer(self.id)
         return await self._say(Text(text, tuple(mentions), reply_to, thread, timer), as_profile)
+
+    async def reply(self, message: Message, text: str) -> Sent:
+        """Answer a message, in its thread if it is in one. Raises what `send` raises."""
+        return await self.send(text, reply_to=message.ref, thread=message.thread)
 
     async def react(self, message: MessageRef, emoji: str, *, on: bool = True) -> Sent:
         """Put an emoji on a message, or take one's own away. Raises what `send` raises, ValueError for no emoji."""

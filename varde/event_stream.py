@@ -4,13 +4,14 @@ Transient events are bounded: when an application is slow, the oldest are droppe
 """
 
 from collections import deque
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import trio
 
 from varde.errors import VardeError
-from varde.events import Event, Message, TransientEvent
+from varde.events import Event, Message, Said, Speaker, TransientEvent, said_in
 from varde.store import Store
 from varde.store.log import Entry
 from varde_contract.ids import ConversationId
@@ -19,6 +20,7 @@ TRANSIENT_MOST = 1_000
 """Typing and presence that wait for a slow application. Their value is their freshness, so the oldest are dropped."""
 
 E = TypeVar("E", bound=Event)
+Where: TypeAlias = Callable[[ConversationId], Speaker]
 
 
 class EventStream:
@@ -62,13 +64,13 @@ class EventStream:
                 self._store.log.mark_taken(position)
         self._handed_out.clear()
 
-    def everything(self) -> "EventIterator[Event]":
-        """Iterate over all events."""
-        return EventIterator(self, self._store, None)
+    def everything(self, where: "Where | None" = None) -> "EventIterator[Event]":
+        """Iterate over all events. `where` opens the conversation through which what is said is answered."""
+        return EventIterator(self, self._store, None, where)
 
-    def messages(self, conversation: ConversationId) -> "EventIterator[Message]":
+    def messages(self, conversation: ConversationId, where: "Where | None" = None) -> "EventIterator[Message]":
         """Iterate over the messages of one conversation."""
-        return cast("EventIterator[Message]", EventIterator(self, self._store, conversation))
+        return cast("EventIterator[Message]", EventIterator(self, self._store, conversation, where))
 
     def subscribe(self, iterator: "EventIterator[Event]") -> list[int]:
         """Add an iterator; return the stored events that no iterator was handed before it came."""
@@ -98,8 +100,12 @@ class EventIterator(Generic[E]):
     An entry whose loop body was running when the process died is handed out again by the next process.
     """
 
-    def __init__(self, stream: EventStream, store: Store, conversation: ConversationId | None) -> None:
+    def __init__(
+        self, stream: EventStream, store: Store, conversation: ConversationId | None, where: Where | None = None
+    ) -> None:
         self.conversation = conversation
+        self.where = where
+        """Opens the conversation of an event; replaced by a client of asyncio, for which it is one of asyncio."""
         self._stream = stream
         self._store = store
         self._transient: deque[TransientEvent] = deque(maxlen=TRANSIENT_MOST)
@@ -150,6 +156,8 @@ class EventIterator(Generic[E]):
             if self.conversation is None or isinstance(entry.event, Message):
                 self._last = entry.position
                 self._stream.mark_handed_out(entry.position)
+                if self.where is not None and isinstance(entry.event, Said):
+                    said_in(entry.event, self.where(entry.event.conversation))
                 return cast("E", entry.event)
         return None
 

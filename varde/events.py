@@ -4,8 +4,9 @@
 """
 
 import enum
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, Me
 from varde_contract.talk import ConversationKind, GapReason, PresenceState, Role
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class Said(Struct, frozen=True, kw_only=True, dict=True):  # the dict: where it was said is no part of it
     """What somebody said or did in a conversation, from `device`.
 
     `written` is the sender's clock, `received` the relay's when it committed. `mine` is true when one of this account's
@@ -35,6 +36,13 @@ class Said(Struct, frozen=True, kw_only=True):
     def ref(self) -> MessageRef:
         """What others name it by."""
         return MessageRef(self.device, self.client_id)
+
+    @property
+    def _where(self) -> "Speaker":
+        where: Speaker | None = self.__dict__.get("where")
+        if where is None:
+            raise RuntimeError("only what an iterator of a client handed out can be answered")
+        return where
 
 
 class Reactions(Struct, frozen=True):
@@ -61,6 +69,26 @@ class Message(Said, frozen=True, kw_only=True, tag="message"):
     reactions: tuple[Reactions, ...] = ()
     replies: int = 0
     """How many messages of its thread this device has."""
+
+    def reply(self, text: str) -> Awaitable["Sent"]:
+        """Answer it, in its thread if it is in one. Awaited under Trio or asyncio, as its client is.
+
+        Raises what `Conversation.send` raises, RuntimeError for a message that no iterator handed out, as do the next
+        three.
+        """
+        return self._where.reply(self, text)
+
+    def react(self, emoji: str, *, on: bool = True) -> Awaitable["Sent"]:
+        """Put an emoji on it, or take one's own away: `Conversation.react`."""
+        return self._where.react(self.ref, emoji, on=on)
+
+    def edit(self, text: str) -> Awaitable["Sent"]:
+        """Change its text, if it is of one's own: `Conversation.edit`."""
+        return self._where.edit(self.ref, text)
+
+    def delete(self) -> Awaitable["Sent"]:
+        """Take it back, if it is of one's own: `Conversation.delete`."""
+        return self._where.delete(self.ref)
 
 
 class Reaction(Said, frozen=True, kw_only=True, tag="reaction"):
@@ -398,6 +426,27 @@ class Sent(Struct, frozen=True, tag="sent"):
     message: MessageId
     seq: int
     time: datetime
+
+
+class Speaker(Protocol):
+    """A conversation as messages know it, of Trio or of asyncio."""
+
+    def reply(self, message: Message, text: str, /) -> Awaitable[Sent]:
+        """Answer a message."""
+
+    def react(self, message: MessageRef, emoji: str, /, *, on: bool = True) -> Awaitable[Sent]:
+        """Put an emoji on a message."""
+
+    def edit(self, message: MessageRef, text: str, /) -> Awaitable[Sent]:
+        """Change a message."""
+
+    def delete(self, message: MessageRef, /) -> Awaitable[Sent]:
+        """Take a message back."""
+
+
+def said_in(said: Said, where: Speaker) -> None:
+    """Let a message know through whom it is answered."""
+    said.__dict__["where"] = where
 
 
 class Outgoing(Struct, frozen=True, tag="outgoing"):

@@ -81,11 +81,14 @@ def test_the_contract_can_live_in_a_locust_process() -> None:
 
 
 def test_asyncio_lives_on_its_island() -> None:
-    """Only storage, the full-screen chat, and three kinds of programs that the load rooms start; all else is Trio."""
+    """Only storage, the full-screen chat, the SDK for asyncio, and programs that the load rooms start."""
     # Seeding is a program of its own that ends: one COPY over asyncpg, without a server's life around it.
     load = ("bench/servers/", "bench/costs.py", "loadtest/crowd/seeding.py")
     # The chat's screen is prompt_toolkit, whose loop it is. The client has a thread of its own.
-    others = ("storage/", "tests/storage/", "varde_cli/chat/", "tests/cli/chat/", *load)
+    chat = ("varde_cli/chat/", "tests/cli/chat/")
+    # For programs of asyncio: Trio is a guest in their loop.
+    facades = ("varde/aio.py", "varde/blocking.py", "varde/bot.py", "tests/end_to_end/test_facades.py")
+    others = ("storage/", "tests/storage/", *chat, *facades, *load)
     found = [
         f"{source.at(node)} {module}"
         for source in tree.sources(*tree.ROOMS, "tests")
