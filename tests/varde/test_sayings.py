@@ -18,6 +18,7 @@ from varde.events import Message, Reactions, Said, at
 from varde.expiry import Expiry
 from varde.sayings import Origin, SaidEvent, event_of, saying_of
 from varde.store.log import Taken
+from varde.store.references import REFERENCES_MOST
 from varde_contract.bodies import Delete, Edit, Mention, MessageRef, React, Saying, SetTimer, Text
 from varde_contract.ids import ClientId, ConversationId
 
@@ -125,6 +126,18 @@ def test_what_was_taken_back_leaves_nothing(room: Room) -> None:
     assert (room.now(hei).text, room.now(hei).deleted) == ("", True)
     entries = [room.log.entry(position) for position in room.log.not_taken(None)]
     assert not any("canary" in str(entry) for entry in entries)
+
+
+def test_a_flood_of_references_is_read_in_part(room: Room) -> None:
+    """The newest are; edits of what somebody else wrote are not among them, so that they crowd out none."""
+    hei = room.say(bob_phone, Text("hei"))
+    room.say(bob_phone, Edit(hei.ref, "hallo", ()))
+    for number in range(REFERENCES_MOST + 1):
+        room.say(alice_laptop, Edit(hei.ref, "I owe Alice money", ()))
+        room.say(alice_laptop, React(hei.ref, chr(0x1F300 + number), on=True))
+    now = room.now(hei)
+    assert (now.text, len(now.reactions)) == ("hallo", REFERENCES_MOST)
+    assert now.reactions[-1].emoji == chr(0x1F300 + REFERENCES_MOST)
 
 
 @pytest.mark.parametrize("what", ["edit", "delete", "react"])

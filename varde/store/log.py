@@ -224,6 +224,11 @@ class Log(Table):
         return Entry(position, self._decrypt(_log_cell(position), sealed, StoredEvent))  # type: ignore[arg-type]
 
     def _refer(self, event: SaidEvent, position: int) -> None:
+        if isinstance(event, Edited | Deleted):
+            found = self.find(event.conversation, event.target)
+            # It changes nothing, and may not crowd out what does.
+            if found is not None and found[1].account != event.account:
+                return
         self._references.add(event, position)
         match event:
             case Message():

@@ -9,6 +9,8 @@ from varde_contract.bodies import MessageRef
 from varde_contract.ids import ConversationId
 
 THREAD = "thread"
+REFERENCES_MOST = 1_000
+"""Of one kind to one message: what a member says without end would otherwise be read each time it is shown."""
 
 
 class References(Table):
@@ -27,16 +29,17 @@ class References(Table):
             )
 
     def positions(self, conversation: ConversationId, target: MessageRef, kind: str) -> Sequence[int]:
-        """Return the positions of the entries of a kind that name a message, in the order of their coming in."""
+        """Return the positions of the last entries of a kind that name a message, in the order of their coming in."""
         rows = self._database.rows(
             "SELECT position FROM reference WHERE conversation = ? AND device = ? AND client_id = ? AND kind = ?"
-            " ORDER BY position",
+            " ORDER BY position DESC LIMIT ?",
             conversation.bytes,
             target.device.bytes,
             target.client_id.bytes,
             kind,
+            REFERENCES_MOST,
         )
-        return [row[0] for row in rows]
+        return [row[0] for row in reversed(rows)]
 
 
 def _targets(event: SaidEvent) -> Sequence[tuple[str, MessageRef]]:
