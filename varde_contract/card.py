@@ -32,6 +32,10 @@ SEALED_BYTES: Final = tuple(NONCE_BYTES + bucket + TAG_BYTES for bucket in BUCKE
 _SEALED: Final = b"varde.v2 card\x00"
 _SIGNED: Final = b"varde.v2 card signature\x00"
 
+CARD_STEP: Final = 1_000
+"""So much larger than the number before a card's may be, which leaves room for what a server has lost. Without a bound,
+one member could take the last number, and nobody could give the group another title."""
+
 CardNumber = Annotated[int, Meta(ge=1, le=SEQ_MAX)]
 """The number of a card only grows. Nobody shows or takes in an older one."""
 CardKeyBytes = Annotated[bytes, Meta(min_length=CARD_KEY_BYTES, max_length=CARD_KEY_BYTES)]

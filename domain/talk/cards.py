@@ -20,7 +20,7 @@ _NO_GROUP: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no suc
 _NOT_A_GROUP: Final = Refused(RefusalCode.WRONG_KIND, "Only groups have a card of their own.")
 _SIZE: Final = Refused(RefusalCode.BAD_CARD, "A sealed card has one of four sizes: pad it.")
 _STALE: Final = Refused(
-    RefusalCode.STALE_CARD, "There is a card of this number, or a later one. Fetch it, and give yours a larger number."
+    RefusalCode.STALE_CARD, "A card's number is a little larger than that of the card before. Fetch it, and add one."
 )
 
 
@@ -103,6 +103,6 @@ class Cards:
         return roster.kind if roster is not None and actor.device in roster.devices else _NO_GROUP
 
 
-def _stored(newest: SealedCard, card: SealedCard) -> SealedCard | Refused:
+def _stored(newest: SealedCard | None, card: SealedCard) -> SealedCard | Refused:
     # Word for word the same may come again, when its answer was lost.
-    return newest if newest == card else _STALE
+    return card if newest == card else _STALE

@@ -156,20 +156,18 @@ class ConsentStore(Protocol):
 class CardStore(Protocol):
     """Sealed cards: one of each profile, and one of each group."""
 
-    async def put_profile(self, account: AccountId, profile: ProfileId, card: SealedCard) -> SealedCard:
-        """Store a card of the account's profile, unless one of its number or a later one is there; return the newest.
+    async def put_profile(self, account: AccountId, profile: ProfileId, card: SealedCard) -> SealedCard | None:
+        """Store a card of the account's profile, and return the newest then.
 
-        The profile must be the account's.
+        Its number has to be larger than that of the one that is there, by `CARD_STEP` at most (as if that was 0 where
+        there is none), or nothing is stored. The profile must be the account's.
         """
 
     async def profile(self, account: AccountId, profile: ProfileId) -> SealedCard | None:
         """Return the newest card of an account's profile."""
 
-    async def put_group(self, conversation: ConversationId, card: SealedCard) -> SealedCard:
-        """Store a card of a conversation, unless one of its number or a later one is there; return the newest.
-
-        The conversation must be there.
-        """
+    async def put_group(self, conversation: ConversationId, card: SealedCard) -> SealedCard | None:
+        """Store a card of a conversation, as `put_profile` does. The conversation must be there."""
 
     async def group(self, conversation: ConversationId) -> SealedCard | None:
         """Return the newest card of a conversation."""

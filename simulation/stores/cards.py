@@ -3,6 +3,7 @@
 from domain.talk.model import SealedCard
 from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
+from varde_contract.card import CARD_STEP
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 
 
@@ -13,7 +14,7 @@ class MemoryCards:
         self._memory = memory
         self._interference = interference
 
-    async def put_profile(self, account: AccountId, profile: ProfileId, card: SealedCard) -> SealedCard:
+    async def put_profile(self, account: AccountId, profile: ProfileId, card: SealedCard) -> SealedCard | None:
         """As promised. Like the database, insists on the profile."""
         await self._interference.let_through()
         assert self._memory.profiles[profile].account == account
@@ -25,7 +26,7 @@ class MemoryCards:
         found = self._memory.profiles.get(profile)
         return None if found is None or found.account != account else self._memory.cards.get(profile)
 
-    async def put_group(self, conversation: ConversationId, card: SealedCard) -> SealedCard:
+    async def put_group(self, conversation: ConversationId, card: SealedCard) -> SealedCard | None:
         """As promised. Like the database, insists on the conversation."""
         await self._interference.let_through()
         assert conversation in self._memory.talks
@@ -36,8 +37,9 @@ class MemoryCards:
         await self._interference.let_through()
         return self._memory.cards.get(conversation)
 
-    def _put(self, place: ProfileId | ConversationId, card: SealedCard) -> SealedCard:
+    def _put(self, place: ProfileId | ConversationId, card: SealedCard) -> SealedCard | None:
         present = self._memory.cards.get(place)
-        if present is None or present.number < card.number:
+        before = 0 if present is None else present.number
+        if before < card.number <= before + CARD_STEP:
             self._memory.cards[place] = card
-        return self._memory.cards[place]
+        return self._memory.cards.get(place)

@@ -25,7 +25,8 @@ blueprint = Blueprint("cards", __name__, url_prefix="/v1")
 async def put_profile_card(services: Services, actor: Actor, card: SealedCard, profile: UUID) -> Answer:
     """Store the sealed card of one of the account's profiles.
 
-    Its number must be larger than that of the card before. The same again answers the same.
+    Its number must be larger than that of the card before (0 where there is none), by 1,000 at most.
+    The same again answers the same.
     """
     sealed = talk.SealedCard(card.number, card.sealed)
     return _view(await services.cards.put_profile(actor, ProfileId(profile), sealed))
@@ -53,7 +54,8 @@ async def show_profile_card(services: Services, actor: Actor, profile: UUID) -> 
 async def put_group_card(services: Services, actor: Actor, card: SealedCard, conversation: UUID) -> Answer:
     """Store the sealed card of a group that this session's device belongs to.
 
-    Its number must be larger than that of the card before. The same again answers the same.
+    Its number must be larger than that of the card before (0 where there is none), by 1,000 at most.
+    The same again answers the same.
     """
     sealed = talk.SealedCard(card.number, card.sealed)
     return _view(await services.cards.put_group(actor, ConversationId(conversation), sealed))
