@@ -1,7 +1,5 @@
 """`varde send` and `varde listen`, for scripts: one message out, and everything that comes in as JSON lines."""
 
-import math
-
 import click
 import trio
 
@@ -20,9 +18,11 @@ from varde.events import (
 from varde_cli.names import Names, find_conversation, find_profile, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
-from varde_cli.run import Failure, run_connected
+from varde_cli.rpc.methods import what_it_waits_for
+from varde_cli.run import Exit, Failure, run_connected
 from varde_cli.streams import read_input
 
+_PATIENCE = 60.0
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
 
 _KEPT = (Message, ContactShared, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
@@ -35,15 +35,31 @@ _KEPT = (Message, ContactShared, Unknown, MembershipChange, Gap, Undecryptable, 
 @click.option(
     "--contact", metavar="NAME", help="Pass a contact of yours on, in place of a message, and vouch for them."
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, max=86_400),
+    default=_PATIENCE,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for the server to store it.",
+)
 @json_option
 @home_options()
 def send(
-    home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None, contact: str | None, as_json: bool
-) -> None:
+    home: Home,
+    to: str,
+    words: tuple[str, ...],
+    *,
+    as_profile: str | None,
+    contact: str | None,
+    timeout: float,
+    as_json: bool,
+) -> int:
     """Send one message and wait until it is stored.
 
     TO is as in `varde chat`. Without WORDS the message is read from standard input. Somebody you write to for the first
     time has to accept first: the message then waits on this device, and goes out the next time varde runs after that.
+    So does one that the server has not stored in time: exit code 3 then, and it must not be sent again.
 
     Examples:
       varde send bob "see you at eight"
@@ -56,20 +72,32 @@ def send(
     if contact is None and not text.strip():
         raise Failure("there is nothing to send", "give the message as words, or on standard input")
 
-    async def run(client: varde.Client) -> None:
+    async def run(client: varde.Client) -> int:
         conversation = await open_conversation(client, Names(client), to, as_profile)
+        person = None if contact is None else await find_profile(client, contact)
         sent = None
-        with trio.move_on_after(_UNANSWERED if conversation.waiting else math.inf):
-            if contact is None:
-                sent = await conversation.send(text)
-            else:
-                sent = await conversation.share_contact(await find_profile(client, contact), _called(contact))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_say_what_it_waits_for, client, conversation)
+            with trio.move_on_after(min(timeout, _UNANSWERED) if conversation.waiting else timeout):
+                if person is None:
+                    sent = await conversation.send(text)
+                else:
+                    sent = await conversation.share_contact(person, _called(str(contact)))
+            nursery.cancel_scope.cancel()
+        waits_for = None if sent is not None else what_it_waits_for(client, conversation)
         if as_json:
-            print_json({"conversation": conversation.id, "sent": sent})
+            print_json({"conversation": conversation.id, "sent": sent, "waits_for": waits_for})
         else:
-            click.echo("waits until they accept" if sent is None else f"sent as number {sent.seq}")
+            queued = "waits until they accept" if conversation.waiting else f"queued: waits for {waits_for}"
+            click.echo(f"sent as number {sent.seq}" if sent is not None else queued)
+        return Exit.OK if sent is not None or conversation.waiting else Exit.QUEUED
 
-    run_connected(home, run)
+    return run_connected(home, run)
+
+
+async def _say_what_it_waits_for(client: varde.Client, conversation: varde.Conversation) -> None:
+    await trio.sleep(_UNANSWERED)
+    click.echo(f"waiting for {what_it_waits_for(client, conversation)} ...", err=True)
 
 
 def _called(contact: str) -> str | None:

@@ -36,11 +36,12 @@ class Exit(enum.IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2
+    QUEUED = 3
     INTERRUPTED = 130
 
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 130 ended with Ctrl-C.
+Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 3 queued, and sent later; 130 ended with Ctrl-C.
 """
 
 

@@ -82,7 +82,7 @@ def test_the_help_lists_every_command_in_its_family(capsys: pytest.CaptureFixtur
         assert f"\n{title}:\n" in shown
     for name in program.list_commands(click.Context(program)):
         assert f"\n  {name} " in shown
-    assert "Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 130" in shown
+    assert "Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 3 queued" in shown
 
 
 def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,8 +152,10 @@ async def test_a_server_that_lets_more_people_ask_lets_nobody_in(
     """Proofs without the secret, for another root key, replayed, beyond the count: all wait for a person to answer."""
     alice, bob, mallory = await people(stack, tmp_path, "alice", "bob", "mallory")
     async with connected((alice, "laptop"), (bob, "laptop"), (mallory, "laptop")) as (hers, his, mallorys):
-        link = await hers.make_link(datetime.now(UTC) + timedelta(hours=1))
+        link, events = await hers.make_link(datetime.now(UTC) + timedelta(hours=1)), hers.events()
         dm = await his.use_link(link)
+        while not isinstance(await anext(events), LinkUsed):
+            pass  # he may hear of her acceptance before she does
         await dm.wait_accepted()
         # He comes once. Left, he asks again with the very proof of before, and waits like anybody else.
         await hers.conversation(dm.id).leave()

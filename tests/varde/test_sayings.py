@@ -140,6 +140,27 @@ def test_a_flood_of_references_is_read_in_part(room: Room) -> None:
     assert now.reactions[-1].emoji == chr(0x1F300 + REFERENCES_MOST)
 
 
+def test_a_flood_before_its_message_hides_nothing(room: Room) -> None:
+    """Whoever may edit and delete it is known when it comes."""
+    hei = room.make(bob_phone, Text("hei"))
+    room.say(bob_phone, Edit(hei.ref, "hallo", ()))
+    for _ in range(REFERENCES_MOST):
+        room.say(alice_laptop, Edit(hei.ref, "I owe Alice money", ()))
+    room.take(hei)
+    assert room.now(hei).text == "hallo"
+
+
+def test_an_edit_of_what_was_taken_back_leaves_no_text(room: Room) -> None:
+    """However late it comes, and however many there are."""
+    hei = room.say(bob_phone, Text("hei"))
+    for number in range(REFERENCES_MOST + 1):
+        room.say(bob_phone, Edit(hei.ref, f"canary-{number}", ()))
+    room.say(bob_phone, Delete(hei.ref))
+    room.say(bob_phone, Edit(hei.ref, "canary-late", ()))
+    entries = [room.log.entry(position) for position in room.log.not_taken(None)]
+    assert not any("canary" in str(entry) for entry in entries)
+
+
 @pytest.mark.parametrize("what", ["edit", "delete", "react"])
 def test_what_comes_before_its_message_waits_for_it(room: Room, what: str) -> None:
     """A message may be held back, for its sender to be looked up, while others come in."""

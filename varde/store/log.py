@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from varde.events import (
@@ -27,7 +28,7 @@ from varde.events import (
 )
 from varde.sayings import SaidEvent
 from varde.store.database import Database
-from varde.store.references import THREAD, References
+from varde.store.references import EVERY, THREAD, References
 from varde.store.table import Cell, StoreCipher, Table
 from varde_contract.bodies import MessageRef
 from varde_contract.ids import ClientId, ConversationId, DeviceId
@@ -224,11 +225,8 @@ class Log(Table):
         return Entry(position, self._decrypt(_log_cell(position), sealed, StoredEvent))  # type: ignore[arg-type]
 
     def _refer(self, event: SaidEvent, position: int) -> None:
-        if isinstance(event, Edited | Deleted):
-            found = self.find(event.conversation, event.target)
-            # It changes nothing, and may not crowd out what does.
-            if found is not None and found[1].account != event.account:
-                return
+        if isinstance(event, Edited | Deleted) and not self._may_change(event, position):
+            return
         self._references.add(event, position)
         match event:
             case Message():
@@ -237,7 +235,8 @@ class Log(Table):
                     at = round(event.received.timestamp() * 1_000) + event.timer * 1_000 if event.mine else None
                     self._database.run("INSERT INTO expiry VALUES (?, ?, ?)", position, event.timer, at)
                     self.timers_changed()
-                if self._is_deleted(event):
+                self._drop_of_others(event)
+                if self._referring(event, Deleted):
                     self._erase(position)
             case Deleted():
                 found = self.find(event.conversation, event.target)
@@ -252,15 +251,28 @@ class Log(Table):
                     event.seq,
                 )
 
-    def _is_deleted(self, message: Message) -> bool:
-        entries = self._referring(message, Deleted)
-        return any(each.account == message.account for each in entries)
+    def _may_change(self, event: Edited | Deleted, position: int) -> bool:
+        """Whether it may change its message, as far as that is here. Otherwise it may not crowd out what does."""
+        found = self.find(event.conversation, event.target)
+        if found is None:
+            return True
+        if isinstance(event, Edited) and found[1].deleted:
+            self._put(position, replace(event, text="", mentions=()))
+        return found[1].account == event.account
+
+    def _drop_of_others(self, message: Message) -> None:
+        """Forget who else wanted to change a message before it came."""
+        for kind in (Edited, Deleted):
+            for position in self._references.positions(*_name_of(message), _tag(kind), EVERY):
+                (said,) = self._entries([position])
+                if isinstance(said, Edited | Deleted) and said.account != message.account:
+                    self._references.remove(position)
 
     def _as_it_stands(self, message: Message) -> Message:
         if message.deleted:
             return message
         changes: dict[str, object] = {"replies": len(self._references.positions(*_name_of(message), THREAD))}
-        edits = [each for each in self._referring(message, Edited) if each.account == message.account]
+        edits = self._referring(message, Edited)
         if edits:
             newest = max(edits, key=lambda each: each.seq)
             changes |= {"text": newest.text, "mentions": newest.mentions, "edited": newest.written}
@@ -280,7 +292,7 @@ class Log(Table):
         message = self._decrypt(_log_cell(position), row[0], Message)
         gone = replace(message, text="", mentions=(), deleted=True)
         self._put(position, gone)
-        for each in self._references.positions(*_name_of(message), "edited"):
+        for each in self._references.positions(*_name_of(message), _tag(Edited), EVERY):
             (edit,) = self._entries([each])
             if isinstance(edit, Edited):
                 self._put(each, replace(edit, text="", mentions=()))
@@ -298,8 +310,7 @@ class Log(Table):
         return None if row is None else (row[0], self._decrypt(_log_cell(row[0]), row[1], Message))
 
     def _referring(self, message: Message, kind: type[T]) -> Sequence[T]:
-        tag = str(kind.__struct_config__.tag)
-        entries = self._entries(self._references.positions(*_name_of(message), tag))
+        entries = self._entries(self._references.positions(*_name_of(message), _tag(kind)))
         return [each for each in entries if isinstance(each, kind)]
 
     def _entries(self, positions: Sequence[int]) -> Sequence[StoredEvent]:
@@ -361,6 +372,10 @@ def _bytes(key: UUID | None) -> bytes | None:
 
 def _log_cell(position: int) -> Cell:
     return Cell("log", "sealed", position)
+
+
+def _tag(kind: type[Struct]) -> str:
+    return str(kind.__struct_config__.tag)
 
 
 def _name_of(message: Message) -> tuple[ConversationId, MessageRef]:

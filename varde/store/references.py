@@ -9,6 +9,7 @@ from varde_contract.bodies import MessageRef
 from varde_contract.ids import ConversationId
 
 THREAD = "thread"
+EVERY = -1  # SQLite's word for no limit
 REFERENCES_MOST = 1_000
 """Of one kind to one message: what a member says without end would otherwise be read each time it is shown."""
 
@@ -28,7 +29,9 @@ class References(Table):
                 kind,
             )
 
-    def positions(self, conversation: ConversationId, target: MessageRef, kind: str) -> Sequence[int]:
+    def positions(
+        self, conversation: ConversationId, target: MessageRef, kind: str, most: int = REFERENCES_MOST
+    ) -> Sequence[int]:
         """Return the positions of the last entries of a kind that name a message, in the order of their coming in."""
         rows = self._database.rows(
             "SELECT position FROM reference WHERE conversation = ? AND device = ? AND client_id = ? AND kind = ?"
@@ -37,9 +40,13 @@ class References(Table):
             target.device.bytes,
             target.client_id.bytes,
             kind,
-            REFERENCES_MOST,
+            most,
         )
         return [row[0] for row in reversed(rows)]
+
+    def remove(self, position: int) -> None:
+        """Let an entry refer to nothing."""
+        self._database.run("DELETE FROM reference WHERE position = ?", position)
 
 
 def _targets(event: SaidEvent) -> Sequence[tuple[str, MessageRef]]:

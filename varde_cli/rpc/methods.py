@@ -14,8 +14,9 @@ from varde_cli.names import Names, as_uuid, check_name, find_conversation, find_
 from varde_cli.rpc import links  # noqa: F401 - it registers its methods
 from varde_cli.rpc.table import REGISTERED, Method, Nothing, Params, method
 from varde_cli.run import Failure
-from varde_contract.bodies import MessageRef
+from varde_contract.bodies import LONGEST_TIMER_S, MessageRef
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.limits import SEQ_MAX
 from varde_contract.talk import ConversationKind, Role
 
 MOST_MESSAGES: Final = 1_000
@@ -160,10 +161,14 @@ class Sending(Struct, frozen=True):
     waits_for: str | None
 
 
-NOT_ACCEPTED: Final = "the other to accept"
-NOT_CONNECTED: Final = "a connection to the server"
-NOT_ACKED: Final = "the server to store it"
 _UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
+
+
+def what_it_waits_for(client: varde.Client, conversation: varde.Conversation) -> str:
+    """Say why a message of this conversation is not stored yet."""
+    if conversation.waiting:
+        return "the other to accept"
+    return "the server to store it" if client.connected else "a connection to the server"
 
 
 @method("send")
@@ -180,8 +185,7 @@ async def send(client: varde.Client, params: Send) -> Sending:
         sent = await conversation.send(params.text, reply_to=params.reply, thread=params.thread)
     if sent is not None:
         return Sending(conversation.id, sent, None)
-    waits_for = NOT_ACCEPTED if conversation.waiting else NOT_ACKED if client.connected else NOT_CONNECTED
-    return Sending(conversation.id, None, waits_for)
+    return Sending(conversation.id, None, what_it_waits_for(client, conversation))
 
 
 class React(Params):
@@ -234,7 +238,7 @@ class SetTimer(Params):
     """`seconds` after reading messages are deleted; 0: never."""
 
     conversation: str
-    seconds: int
+    seconds: Annotated[int, Meta(ge=0, le=LONGEST_TIMER_S)]
 
 
 @method("set_timer")
@@ -247,7 +251,7 @@ class MarkRead(Params):
     """Every message up to and with number `upto`."""
 
     conversation: str
-    upto: Annotated[int, Meta(ge=0)]
+    upto: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 
 
 @method("mark_read")

@@ -77,7 +77,7 @@ def decode_request(line: bytes) -> Request:
         return _request.decode(line)
     except msgspec.ValidationError as error:
         raise Invalid(Error(INVALID_REQUEST, f"this is no JSON-RPC 2.0 request: {error}")) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Invalid(Error(PARSE_ERROR, "this line is not JSON")) from None
 
 

@@ -105,6 +105,10 @@ class Connection:
             result = protocol.error_of(fault)
         except OSError as fault:
             result = Error(protocol.REFUSED, fault.strerror or "the system refused it", {"code": "system"})
+        except ValueError as fault:
+            result = Error(protocol.REFUSED, str(fault), {"code": "bad-value"})
+        except Exception as fault:  # noqa: BLE001 - the fence: no request ends the owner
+            result = Error(protocol.INTERNAL_ERROR, f"something unexpected happened ({type(fault).__name__})")
         if request.id is not msgspec.UNSET:
             await self._answer(request.id, result)
         self._calls.release()

@@ -130,6 +130,13 @@ async def test_what_happens_is_told_to_who_subscribes(autojump_clock: MockClock)
         ),
         (b'{"jsonrpc": "2.0", "method": "version", "id": 1, "params": {"x": 1}}\n', -32602, "x"),
         (b'{"jsonrpc":"2.0","method":"send","id":1,"params":{"to":"nobody","text":"x"}}\n', -32000, "nobody"),
+        (b'{"jsonrpc":"2.0","method":"version","id":1,"params":' + b"[" * 200_000 + b"\n", -32700, "not JSON"),
+        (b'{"jsonrpc":"2.0","method":"mark_read","id":1,"params":{"conversation":"x","upto":1e19}}\n', -32602, "upto"),
+        (
+            b'{"jsonrpc":"2.0","method":"set_timer","id":1,"params":{"conversation":"x","seconds":99999999}}\n',
+            -32602,
+            "<=",
+        ),
     ],
 )
 async def test_what_is_wrong_is_said(line: bytes, code: int, words: str, autojump_clock: MockClock) -> None:
@@ -140,6 +147,23 @@ async def test_what_is_wrong_is_said(line: bytes, code: int, words: str, autojum
         assert error["code"] == code
         assert words in error["message"]
         assert "result" in await program.ask("version")
+
+
+@pytest.mark.parametrize(("fault", "code"), [(ValueError("no such name"), -32000), (KeyError("secret"), -32603)])
+async def test_no_request_ends_the_owner(
+    fault: Exception, code: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that finds a bug of ours, of which nothing but its kind is told."""
+
+    async def fail(client: object, params: object) -> None:
+        raise fault
+
+    monkeypatch.setitem(METHODS, "version", METHODS["version"]._replace(run=fail))
+    async with owned() as (program, _):
+        error = (await program.ask("version"))["error"]
+        assert error["code"] == code
+        assert "secret" not in error["message"]
+        assert "result" in await program.ask("whoami")
 
 
 async def test_nobody_waits_for_a_notification(autojump_clock: MockClock) -> None:
