@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from varde.clock import fresh_id, now_ms
-from varde.errors import Busy, NotAllowed, NotEnrolled, NotFound, TooLarge, Unreachable
+from varde.errors import NotAllowed, NotEnrolled, NotFound, TooLarge
 from varde.event_stream import EventIterator
 from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
@@ -135,15 +135,9 @@ class Conversation:
         check_saying(saying)
         # Only for the profile to write as. What it is encrypted for is asked again when it goes, perhaps much later.
         rosters = self._services.rosters
-        try:
-            view = await rosters.current(self.id)
-        except (Unreachable, Busy):
-            # Only the own profile is taken from it. The sender asks again, for as long as it takes, before it encrypts;
-            # a text that was refused here would be lost to whoever believes the promise above.
-            known = rosters.known(self.id)
-            if known is None:
-                raise
-            view = known
+        # Only the own profile is taken from it. The sender asks again, for as long as it takes, before it encrypts; a
+        # text that waited here for the server would be lost to whoever cancels this and believes the promise of `send`.
+        view = rosters.known(self.id) or await rosters.current(self.id)
         draft = Draft(
             conversation=self.id,
             client_id=ClientId(fresh_id()),

@@ -15,7 +15,7 @@ from varde.events import (
     Unknown,
     Unsent,
 )
-from varde_cli.names import Names, find_conversation, find_profile, open_conversation
+from varde_cli.names import Names, find_conversation, find_profile, load_members, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.rpc.methods import what_it_waits_for
@@ -75,6 +75,7 @@ def send(
     async def run(client: varde.Client) -> int:
         conversation = await open_conversation(client, Names(client), to, as_profile)
         person = None if contact is None else await find_profile(client, contact)
+        await load_members(conversation)  # with that known, it is queued at once and stays so, however long it waits
         sent = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_say_what_it_waits_for, client, conversation)

@@ -120,15 +120,6 @@ def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> Non
         assert terminal.wait_end() == 0
 
 
-def test_a_message_that_cannot_go_is_queued(system: RealSystem, pair: Pair) -> None:
-    """With an exit code of its own, and what it waits for; it goes with the next command that has a connection."""
-    said = system.run("send", "bob", "later", "--home", pair.alice, "--timeout", "0", code=3)
-    assert said.startswith("queued: waits for ")
-    system.run("send", "bob", "now", "--home", pair.alice)
-    got = [json.loads(line)["text"] for line in system.run("listen", "--home", pair.bob, "--count", "2").splitlines()]
-    assert got == ["later", "now"]
-
-
 def test_what_is_sent_is_listened_to_once(system: RealSystem, tmp_path: Path) -> None:
     """`send` waits for the ack, not for who has yet to accept; `listen` prints each message once, and ends by count."""
     pair = Pair(system, tmp_path, accepted=False)

@@ -238,9 +238,12 @@ async def test_ctrl_c_ends_a_program_without_a_traceback(stack: Stack, tmp_path:
         assert process.stdout is not None
         assert process.stderr is not None
         async with process.stdout, process.stderr:
-            assert bytes(await process.stdout.receive_some()).startswith(b"ready")
-            process.send_signal(signal.SIGINT)
-            assert (await process.wait(), bytes(await process.stderr.receive_some())) == (130, b"")
+            try:
+                assert bytes(await process.stdout.receive_some()).startswith(b"ready")
+                process.send_signal(signal.SIGINT)
+                assert (await process.wait(), bytes(await process.stderr.receive_some())) == (130, b"")
+            finally:
+                process.kill()
 
 
 def test_both_facades_have_what_the_sdk_has() -> None:

@@ -180,6 +180,7 @@ async def send(client: varde.Client, params: Send) -> Sending:
     if conversation is None:
         conversation = await open_conversation(client, Names(client), params.to, params.as_profile)
     limit = math.inf if params.timeout is None else params.timeout
+    await load_members(conversation)  # with that known, it is queued at once and stays so, however long it waits
     sent = None
     with trio.move_on_after(min(limit, _UNANSWERED) if conversation.waiting else limit):
         sent = await conversation.send(params.text, reply_to=params.reply, thread=params.thread)

@@ -225,6 +225,22 @@ async def test_a_command_runs_for_another_process(autojump_clock: MockClock) -> 
         assert [each.text for each in room[next(iter(room.clients))].history()] == ["from a pipe"]
 
 
+async def test_what_the_server_does_not_store_is_queued(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by an exit code of its own, and with what it waits for; also when nobody waits at all."""
+    async with owned() as (program, room):
+        where = str(room.talk.conversation)
+        assert (await program.result("send", to=where, text="at once", timeout=0))["sent"] is None
+        assert (await program.result("send", to=where, text="then"))["sent"]["seq"] == 2
+        monkeypatch.setattr(room.relay, "store", lambda *_, **__: None)
+        sent = await program.result("send", to=where, text="later", timeout=5)
+        assert (sent["sent"], sent["waits_for"]) == (None, "the server to store it")
+        assert await program.result("command", words=["send", where, "later", "--timeout", "5"]) == 3
+        assert program.printed(error=False) == "queued: waits for the server to store it\n"
+        assert program.printed(error=True).startswith("waiting for the server to store it")
+
+
 @asynccontextmanager
 async def listening(home: Path) -> AsyncIterator[None]:
     """An owner of a home, on its socket."""
