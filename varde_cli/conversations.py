@@ -6,6 +6,8 @@ import varde
 from varde_cli.names import Names, find_profile, in_conversation, load_members, short
 from varde_cli.options import Home, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table, printable
+from varde_cli.rpc import methods
+from varde_cli.rpc.table import Nothing
 from varde_cli.run import run_connected
 from varde_contract.talk import Role
 
@@ -23,24 +25,21 @@ def conversations(home: Home, *, as_json: bool) -> None:
     """
 
     async def run(client: varde.Client) -> None:
-        names, found = Names(client), await client.conversations()
+        found = await methods.conversations(client, Nothing())
         if as_json:
-            print_json([{"id": each.id, "kind": each.kind, "members": each.members} for each in found])
+            print_json(found)
         elif found:
-            print_table(("CONVERSATION", "KIND", "WITH", "LAST"), (_row(names, each) for each in found))
+            print_table(("CONVERSATION", "KIND", "WITH", "UNREAD", "LAST"), map(_row, found))
         else:
             click.echo("No conversations yet. Begin one with: varde invite create, or varde join <a link>")
 
     run_connected(home, run)
 
 
-def _row(names: Names, conversation: varde.Conversation) -> tuple[str, str, str, str]:
-    others = [names.of(each.profile) for each in conversation.members if not names.is_mine(each.profile)]
-    last = ""
-    for message in conversation.history(limit=1):
-        first, *_ = printable(message.text).split("\n")
-        last = f"{format_time(message.written)} {first[:_PREVIEW]}"
-    return short(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
+def _row(chat: methods.Chat) -> tuple[str, str, str, str, str]:
+    first, *_ = printable(chat.last).split("\n")
+    last = "" if chat.time is None else f"{format_time(chat.time)} {first[:_PREVIEW]}"
+    return short(chat.id), chat.kind.value, printable(chat.name), str(chat.unread or ""), last
 
 
 @click.group()

@@ -18,7 +18,7 @@ from varde.events import Message, Reactions, Said, at
 from varde.expiry import Expiry
 from varde.sayings import Origin, SaidEvent, event_of, saying_of
 from varde.store.log import Taken
-from varde.store.references import REFERENCES_MOST
+from varde.store.references import REACTIONS_MOST, REFERENCES_MOST
 from varde_contract.bodies import Delete, Edit, Mention, MessageRef, React, Saying, SetTimer, Text
 from varde_contract.ids import ClientId, ConversationId
 
@@ -129,14 +129,16 @@ def test_what_was_taken_back_leaves_nothing(room: Room) -> None:
 
 
 def test_a_flood_of_references_is_read_in_part(room: Room) -> None:
-    """The newest are; edits of what somebody else wrote are not among them, so that they crowd out none."""
+    """The newest of each person are; edits of what somebody else wrote are not among them: nothing is crowded out."""
     hei = room.say(bob_phone, Text("hei"))
     room.say(bob_phone, Edit(hei.ref, "hallo", ()))
+    room.say(bob_phone, React(hei.ref, "🎉", on=True))
     for number in range(REFERENCES_MOST + 1):
         room.say(alice_laptop, Edit(hei.ref, "I owe Alice money", ()))
         room.say(alice_laptop, React(hei.ref, chr(0x1F300 + number), on=True))
     now = room.now(hei)
-    assert (now.text, len(now.reactions)) == ("hallo", REFERENCES_MOST)
+    assert (now.text, len(now.reactions)) == ("hallo", 1 + REACTIONS_MOST)
+    assert now.reactions[0] == Reactions("🎉", (bob.profile,))
     assert now.reactions[-1].emoji == chr(0x1F300 + REFERENCES_MOST)
 
 

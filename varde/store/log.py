@@ -28,7 +28,7 @@ from varde.events import (
 )
 from varde.sayings import SaidEvent
 from varde.store.database import Database
-from varde.store.references import EVERY, THREAD, References
+from varde.store.references import EVERY, REACTIONS_MOST, REFERENCES_MOST, THREAD, References
 from varde.store.table import Cell, StoreCipher, Table
 from varde_contract.bodies import MessageRef
 from varde_contract.ids import ClientId, ConversationId, DeviceId
@@ -227,6 +227,8 @@ class Log(Table):
     def _refer(self, event: SaidEvent, position: int) -> None:
         if isinstance(event, Edited | Deleted) and not self._may_change(event, position):
             return
+        if isinstance(event, Reaction):
+            self._make_room_for(event)
         self._references.add(event, position)
         match event:
             case Message():
@@ -260,6 +262,18 @@ class Log(Table):
             self._put(position, replace(event, text="", mentions=()))
         return found[1].account == event.account
 
+    def _make_room_for(self, reaction: Reaction) -> None:
+        """Forget the oldest reactions of a person to a message, where there are too many."""
+        theirs = [
+            position
+            for position in self._references.positions(reaction.conversation, reaction.target, _tag(Reaction), EVERY)
+            if (entry := self.entry(position)) is not None
+            and isinstance(entry.event, Reaction)
+            and entry.event.profile == reaction.profile
+        ]
+        for position in theirs[: max(0, len(theirs) + 1 - REACTIONS_MOST)]:
+            self._references.remove(position)
+
     def _drop_of_others(self, message: Message) -> None:
         """Forget who else wanted to change a message before it came."""
         for kind in (Edited, Deleted):
@@ -271,13 +285,13 @@ class Log(Table):
     def _as_it_stands(self, message: Message) -> Message:
         if message.deleted:
             return message
-        changes: dict[str, object] = {"replies": len(self._references.positions(*_name_of(message), THREAD))}
+        changes: dict[str, object] = {"replies": len(self._references.positions(*_name_of(message), THREAD, EVERY))}
         edits = self._referring(message, Edited)
         if edits:
             newest = max(edits, key=lambda each: each.seq)
             changes |= {"text": newest.text, "mentions": newest.mentions, "edited": newest.written}
         # The newest of each person and emoji decides, by the order of the log: that is the same for everybody.
-        decided = {(each.emoji, each.profile): each.on for each in _in_order(self._referring(message, Reaction))}
+        decided = {(each.emoji, each.profile): each.on for each in _in_order(self._referring(message, Reaction, EVERY))}
         emojis = dict.fromkeys(emoji for (emoji, _), on in decided.items() if on)
         changes["reactions"] = tuple(
             Reactions(emoji, tuple(who for (each, who), on in decided.items() if on and each == emoji))
@@ -309,8 +323,8 @@ class Log(Table):
         )
         return None if row is None else (row[0], self._decrypt(_log_cell(row[0]), row[1], Message))
 
-    def _referring(self, message: Message, kind: type[T]) -> Sequence[T]:
-        entries = self._entries(self._references.positions(*_name_of(message), _tag(kind)))
+    def _referring(self, message: Message, kind: type[T], most: int = REFERENCES_MOST) -> Sequence[T]:
+        entries = self._entries(self._references.positions(*_name_of(message), _tag(kind), most))
         return [each for each in entries if isinstance(each, kind)]
 
     def _entries(self, positions: Sequence[int]) -> Sequence[StoredEvent]:

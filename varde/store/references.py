@@ -10,6 +10,8 @@ from varde_contract.ids import ConversationId
 
 THREAD = "thread"
 EVERY = -1  # SQLite's word for no limit
+REACTIONS_MOST = 32
+"""Of one person to one message: what somebody says without end may not crowd out what others say."""
 REFERENCES_MOST = 1_000
 """Of one kind to one message: what a member says without end would otherwise be read each time it is shown."""
 
