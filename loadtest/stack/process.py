@@ -11,8 +11,6 @@ from typing import Any, Final
 
 import psutil
 
-from supervisor.ports import free_port as free_port  # for those who look for it here
-
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
 GLANCE: Final = 0.02  # seconds between two looks at something that tells nobody when it changes
